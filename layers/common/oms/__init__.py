@@ -1,0 +1,1 @@
+"""The order management system: domain rules and their AWS adapters, shared by every function."""

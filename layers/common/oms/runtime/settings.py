@@ -1,0 +1,69 @@
+"""The environment as one model, read once and lazily: importing a module needs no environment."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+
+class SettingsInvalid(Exception):
+    """The environment lacks something this function needs, or holds it in the wrong shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a function may need; each function's template entry sets only what it uses."""
+
+    orders_table: str = ""
+    inventory_table: str = ""
+    stage: str = "local"
+    unpaid_expiry_seconds: int = 1800
+    order_token_days: int = 90
+    state_machine_arn: str = ""
+    payment_work_queue_url: str = ""
+    payment_events_queue_url: str = ""
+    channel_events_queue_url: str = ""
+    shipment_confirm_queue_url: str = ""
+    channel_queue_urls: Mapping[str, str] = field(default_factory=dict)
+    stripe_api_base: str = "https://api.stripe.com"
+    etsy_api_base: str = "https://openapi.etsy.com"
+    ebay_api_base: str = "https://api.ebay.com"
+    carrier_api_base: str = "https://api.easypost.com"
+    stripe_secret_id: str = ""
+    order_token_secret_id: str = ""
+    etsy_secret_id: str = ""
+    ebay_secret_id: str = ""
+    carrier_secret_id: str = ""
+    channel: str = ""
+    staff_issuer: str = ""
+    staff_jwks_url: str = ""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read ``UPPER_CASE`` variables. Raises ``SettingsInvalid`` naming the variable that cannot be read."""
+        source = os.environ if environment is None else environment
+        values: dict[str, object] = {}
+        for spec in fields(cls):
+            variable = spec.name.upper()
+            if variable not in source:
+                continue
+            text = source[variable]
+            try:
+                if spec.type == "int":
+                    values[spec.name] = int(text)
+                elif spec.type == "Mapping[str, str]":
+                    values[spec.name] = json.loads(text)
+                else:
+                    values[spec.name] = text
+            except ValueError as error:
+                raise SettingsInvalid(f"{variable} cannot be read: {error}") from error
+        return cls(**values)  # type: ignore[arg-type]
+
+    def require(self, name: str) -> str:
+        """A text setting that this function cannot do without."""
+        value = getattr(self, name)
+        if not value:
+            raise SettingsInvalid(f"{name.upper()} is not set")
+        return str(value)
