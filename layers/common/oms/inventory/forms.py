@@ -1,0 +1,108 @@
+"""What operators may send about products, stock and listings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from oms.orders.forms import Form, ShortText, Sku
+from oms.orders.pricing import CURRENCIES
+
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+Barcode = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]{4,32}$")]
+Units = Annotated[int, Field(ge=0, le=10_000_000)]
+
+
+class PriceForm(Form):
+    """Minor units of a currency that we sell in."""
+
+    amount: Annotated[int, Field(ge=1, le=100_000_000)]
+    currency: str
+
+    @field_validator("currency")
+    @classmethod
+    def _is_ours(cls, value: str) -> str:
+        if value not in CURRENCIES:
+            raise ValueError(f"must be one of {', '.join(sorted(CURRENCIES))}")
+        return value
+
+
+class KitPartForm(Form):
+    """A part of a kit."""
+
+    sku: Sku
+    quantity: Annotated[int, Field(ge=1, le=999)]
+
+
+class VendorForm(Form):
+    """Who supplies it: cost in minor units, lead time in days."""
+
+    vendor: ShortText
+    vendor_sku: ShortText | None = None
+    cost: Annotated[int, Field(ge=0)] | None = None
+    currency: str | None = None
+    lead_time_days: Annotated[int, Field(ge=0, le=730)] | None = None
+
+
+class ProductForm(Form):
+    """``PUT /products/{sku}``."""
+
+    sku: Sku
+    title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+    price: PriceForm
+    barcodes: list[Barcode] = Field(default_factory=list, max_length=20)
+    specs: dict[ShortText, str] = Field(default_factory=dict, max_length=50)
+    weight_grams: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    dimensions_mm: (
+        Annotated[list[Annotated[int, Field(ge=1, le=100_000)]], Field(min_length=3, max_length=3)] | None
+    ) = None
+    vendors: list[VendorForm] = Field(default_factory=list, max_length=20)
+    kit: list[KitPartForm] = Field(default_factory=list, max_length=20)
+    stripes: Annotated[int, Field(ge=1, le=64)] = 1
+
+    @model_validator(mode="after")
+    def _parts_are_distinct(self) -> ProductForm:
+        parts = [part.sku for part in self.kit]
+        if len(set(parts)) != len(parts):
+            raise ValueError("kit names a SKU twice")
+        if self.sku in parts:
+            raise ValueError("a kit cannot contain itself")
+        if len(set(self.barcodes)) != len(self.barcodes):
+            raise ValueError("barcodes names one twice")
+        return self
+
+
+class MovementForm(Form):
+    """``POST /stock/movements``. ``adjust`` may be negative; ``count`` is what was found, zero included."""
+
+    type: Literal["receive", "adjust", "damage", "count"]
+    sku: Sku
+    quantity: Annotated[int, Field(ge=-10_000_000, le=10_000_000)]
+    facility: Code = "main"
+    bin: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")] | None = None
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=200)]
+
+    @model_validator(mode="after")
+    def _quantity_fits(self) -> MovementForm:
+        if self.type in ("receive", "damage") and self.quantity < 1:
+            raise ValueError(f"quantity of {self.type} must be at least 1")
+        if self.type == "adjust" and self.quantity == 0:
+            raise ValueError("quantity of adjust must not be 0")
+        if self.type == "count" and self.quantity < 0:
+            raise ValueError("quantity of count must not be negative")
+        return self
+
+
+class ListingForm(Form):
+    """``PUT /stock/{sku}/listings/{channel}``; ``{}`` lists on default terms."""
+
+    listing_id: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)] | None = None
+    buffer: Units = 0
+    percent: Annotated[int, Field(ge=1, le=100)] = 100
+    max_listed: Units | None = None
+    end_when: Units = 0
+
+    def terms(self) -> dict[str, Any]:
+        """The terms without the listing's id."""
+        return self.model_dump(exclude={"listing_id"})

@@ -1,0 +1,63 @@
+"""Products and stock as the API shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from oms.inventory.model import Location, Product
+from oms.inventory.store import ChannelState
+
+
+def product_view(product: Product) -> dict[str, Any]:
+    """A product in the shape in which it is put."""
+    return {
+        "sku": product.sku,
+        "title": product.title,
+        "price": {"amount": product.price, "currency": product.currency},
+        "barcodes": list(product.barcodes),
+        "specs": dict(product.specs),
+        "weight_grams": product.weight_grams,
+        "dimensions_mm": list(product.dimensions_mm) if product.dimensions_mm else None,
+        "vendors": [dict(vendor) for vendor in product.vendors],
+        "kit": [{"sku": sku, "quantity": each} for sku, each in product.kit.items()],
+        "stripes": product.stripes,
+        "version": product.version,
+    }
+
+
+def stock_view(
+    sku: str, available: int, locations: Mapping[str, Location], states: Mapping[str, ChannelState]
+) -> dict[str, Any]:
+    """Stock of a SKU. ``reserved`` is what orders hold and no parcel has been assigned yet: the units that are sound
+    and on hand, less those allocated to parcels and those that may still be promised."""
+    on_hand = sum(place.on_hand for place in locations.values())
+    damaged = sum(place.damaged for place in locations.values())
+    allocated = sum(place.allocated for place in locations.values())
+    return {
+        "sku": sku,
+        "available": available,
+        "reserved": on_hand - damaged - allocated - available,
+        "allocated": allocated,
+        "on_hand": on_hand,
+        "damaged": damaged,
+        "facilities": {
+            name: {
+                "on_hand": place.on_hand,
+                "allocated": place.allocated,
+                "damaged": place.damaged,
+                "bins": dict(place.bins),
+            }
+            for name, place in sorted(locations.items())
+        },
+        "channels": {
+            name: {
+                "published": state.published,
+                "acknowledged": state.acknowledged,
+                "acknowledged_at": state.acknowledged_at or None,
+                "lag_ms": state.lag_ms,
+                **({"failure": state.failure} if state.failure else {}),
+            }
+            for name, state in sorted(states.items())
+        },
+    }
