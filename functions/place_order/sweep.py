@@ -1,0 +1,25 @@
+"""Every minute: orders whose deadline has passed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oms.bootstrap import app
+from oms.orders.sweeping import SweepOrders
+from oms.runtime.telemetry import entry_point, logger
+
+
+@entry_point
+def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
+    """Lambda entry; the result counts orders looked at and orders that could not be settled."""
+    parts = app()
+    sweep = SweepOrders(
+        parts.orders,
+        parts.reservations,
+        parts.ending,
+        parts.clock,
+        lambda: context.get_remaining_time_in_millis() / 1000,
+    )
+    result = sweep.run()
+    logger.info("swept", orders=result)
+    return result

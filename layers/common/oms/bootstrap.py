@@ -1,0 +1,183 @@
+"""The one place where the parts are put together. Heavy parts are imported when they are first asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from oms.inventory.store import DynamoInventory
+from oms.orders.store import DynamoOrders
+from oms.runtime import aws
+from oms.runtime.clock import Clock, utc_now
+from oms.runtime.dynamo import Table
+from oms.runtime.secrets import Secrets
+from oms.runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from oms.channels.importing import ImportOrders
+    from oms.channels.port import Channel
+    from oms.channels.sync import SyncChannel
+    from oms.fulfillment.carrier import Carrier
+    from oms.orders.ending import EndOrders
+    from oms.orders.placing import PlaceOrders
+    from oms.orders.reservation import Reservations
+    from oms.payments.apply import ApplyPayments
+    from oms.payments.port import PaymentGateway
+    from oms.payments.settle import SettlePayments
+    from oms.runtime.outbound import Transport
+    from oms.runtime.staff import StaffTokens
+
+
+@dataclass
+class App:
+    """Everything a function may need. Tests and the simulation give their own clock, transport or clients."""
+
+    settings: Settings = field(default_factory=Settings.from_environment)
+    clock: Clock = utc_now
+    monotonic: Callable[[], float] = time.monotonic
+    client: Callable[[str], Any] = aws.client
+    _gateways: dict[tuple[str, ...], PaymentGateway] = field(default_factory=dict, repr=False)
+
+    # ---- AWS -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        return Secrets(lambda: self.client("secretsmanager"), self.monotonic)
+
+    @cached_property
+    def sqs(self) -> Any:
+        return self.client("sqs")
+
+    @cached_property
+    def stepfunctions(self) -> Any:
+        return self.client("stepfunctions")
+
+    @cached_property
+    def orders(self) -> DynamoOrders:
+        return DynamoOrders(Table(self.client("dynamodb"), self.settings.require("orders_table")))
+
+    @cached_property
+    def inventory(self) -> DynamoInventory:
+        return DynamoInventory(Table(self.client("dynamodb"), self.settings.require("inventory_table")))
+
+    # ---- other people's services ---------------------------------------------------------------------------------
+
+    @cached_property
+    def transport(self) -> Transport:
+        from oms.runtime.outbound import urllib3_transport
+
+        return urllib3_transport()
+
+    def gateway(self) -> PaymentGateway:
+        """The payment provider, with the keys as they are now: a rotation needs no restart."""
+        secret = self.secrets.get(self.settings.require("stripe_secret_id"))
+        key = (secret["api_key"], *secret["webhook_secrets"])
+        if key not in self._gateways:
+            from oms.payments.gateway import StripeGateway, TransportClient
+
+            self._gateways = {
+                key: StripeGateway(
+                    secret["api_key"],
+                    secret["webhook_secrets"],
+                    api_base=self.settings.stripe_api_base,
+                    http_client=TransportClient(self.transport),
+                )
+            }
+        return self._gateways[key]
+
+    def channel(self, name: str) -> Channel:
+        """The adapter of a sales channel. Raises ``UnknownChannel``."""
+        from oms.channels.registry import build
+
+        return build(name, self.settings, self.secrets, self.transport)
+
+    @property
+    def carrier(self) -> Carrier:
+        from oms.fulfillment.easypost import EasyPostCarrier
+
+        secret = self.secrets.get(self.settings.require("carrier_secret_id"))
+        return EasyPostCarrier(secret["api_key"], api_base=self.settings.carrier_api_base, transport=self.transport)
+
+    @cached_property
+    def staff_tokens(self) -> StaffTokens:
+        from oms.runtime.staff import StaffTokens
+
+        return StaffTokens(self.settings.staff_issuer, self.settings.staff_jwks_url, self.transport, self.monotonic)
+
+    # ---- use cases -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def reservations(self) -> Reservations:
+        from oms.orders.reservation import Reservations
+
+        return Reservations(self.orders, self.inventory)
+
+    @cached_property
+    def placing(self) -> PlaceOrders:
+        from oms.orders.placing import PlaceOrders
+
+        return PlaceOrders(
+            self.orders,
+            self.inventory,
+            self.clock,
+            self.gateway,
+            self.token_keys,
+            timedelta(seconds=self.settings.unpaid_expiry_seconds),
+            timedelta(days=self.settings.order_token_days),
+        )
+
+    @cached_property
+    def ending(self) -> EndOrders:
+        from oms.orders.ending import EndOrders
+
+        return EndOrders(self.orders, self.inventory, self.clock)
+
+    @cached_property
+    def payments(self) -> ApplyPayments:
+        from oms.payments.apply import ApplyPayments
+
+        return ApplyPayments(self.orders, self.inventory, self.clock)
+
+    def settling(self) -> SettlePayments:
+        """Refunds and cancellations at the provider, with its keys as they are now."""
+        from oms.payments.settle import SettlePayments
+
+        return SettlePayments(self.orders, self.gateway(), self.payments, self.clock)
+
+    @cached_property
+    def importing(self) -> ImportOrders:
+        from oms.channels.importing import ImportOrders
+
+        return ImportOrders(self.channel, self.placing, self.ending)
+
+    def syncing(self, channel: str, owner: str) -> SyncChannel:
+        """Pushing to one channel, under ``owner``'s leases."""
+        from oms.channels.sync import SyncChannel
+
+        return SyncChannel(self.channel(channel), self.inventory, self.placing.take_in, self.clock, owner)
+
+    def token_keys(self) -> list[str]:
+        """The keys of order tokens, the signing one first."""
+        keys: list[str] = self.secrets.get(self.settings.require("order_token_secret_id"))["keys"]
+        return keys
+
+
+_app: App | None = None
+
+
+def app() -> App:
+    """The process's application, made at the first call."""
+    global _app
+    if _app is None:
+        _app = App()
+    return _app
+
+
+def use(replacement: App | None) -> None:
+    """Put another application in place; None makes the next call build one from the environment."""
+    global _app
+    _app = replacement

@@ -1,0 +1,30 @@
+"""By when somebody has to look at an order again. No open order is without a deadline."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from oms.orders.model import Order, Status
+from oms.runtime.clock import from_text, to_text
+
+DRAFT = timedelta(minutes=2)
+"""How long a very large order may take to gather its stock."""
+EFFECT = timedelta(minutes=5)
+"""How long outside work may take before it is asked for again."""
+FULFILLMENT = timedelta(hours=24)
+"""How long the floor may take before somebody is told."""
+
+
+def next_deadline(order: Order, now: datetime) -> str | None:
+    """The moment the sweep should take the order up, or None when nothing can be overdue any more."""
+    if not order.committed:
+        return to_text(now + DRAFT)
+    moments: list[datetime] = []
+    if order.effects:
+        moments.append(now + EFFECT)
+    if order.status is Status.PLACED:
+        moments.append(from_text(order.expires_at))
+    elif order.status in (Status.CONFIRMED, Status.IN_FULFILLMENT):
+        moments.append(now + FULFILLMENT)
+    moments.extend(from_text(hold.deadline) for hold in order.holds.values())
+    return to_text(min(moments)) if moments else None

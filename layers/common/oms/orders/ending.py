@@ -1,0 +1,201 @@
+"""How orders end before their time: cancelled by someone who may, or expired unpaid. Stock and money go back once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from oms.fulfillment.shipments import cancellation
+from oms.inventory.store import DynamoInventory
+from oms.orders import pricing
+from oms.orders.model import Effect, Event, Hold, Order, Status
+from oms.orders.refunds import request_refund
+from oms.orders.reservation import Reservations
+from oms.orders.store import AlreadyApplied, Change, DynamoOrders
+from oms.payments import ledger
+from oms.runtime import errors, telemetry
+from oms.runtime.clock import Clock, to_text
+from oms.runtime.dynamo import ConditionsFailed, Contention, Write
+
+_ATTEMPTS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class EndOrders:
+    """Cancelling and expiring."""
+
+    orders: DynamoOrders
+    inventory: DynamoInventory
+    clock: Clock
+
+    @property
+    def reservations(self) -> Reservations:
+        return Reservations(self.orders, self.inventory)
+
+    def cancel(self, order_id: str, *, reason: str, actor: str) -> Order:
+        """Cancel the whole order before any parcel has left; again is harmless.
+
+        Raises ``NotFound``, and ``Conflict`` when a parcel has left or a marketplace owns the sale.
+        """
+
+        def decide(order: Order) -> Change | None:
+            if order.status in (Status.CANCELLED, Status.EXPIRED):
+                return None
+            if order.external_id:
+                raise errors.Conflict(f"This sale belongs to {order.channel}: cancel it there, and it ends here too.")
+            return self._death(order, Status.CANCELLED, Event("OrderCancelled", actor, reason), reason)
+
+        return self._end(order_id, decide, "OrdersCancelled")
+
+    def cancel_by_channel(self, order_id: str, channel: str) -> Order:
+        """A marketplace cancelled its sale and gave the buyer's money back itself.
+
+        A parcel that has left cannot be called back: the order is held for a person instead.
+        """
+
+        def decide(order: Order) -> Change | None:
+            if order.status in (Status.CANCELLED, Status.EXPIRED):
+                return None
+            now = self.clock()
+            if order.status is Status.COMPLETED or any(line.shipped for line in order.lines):
+                return None if "operator" in order.holds else _too_late(order, channel, now)
+            owed = order.payment.captured - order.payment.refunded
+            event = Event("OrderCancelled", f"channel:{channel}", f"{channel} cancelled {order.external_id}")
+            change = self._death(order, Status.CANCELLED, event, event.cause)
+            if owed <= 0:
+                return change
+            entry = ledger.Entry(
+                "refunded", channel, f"{order.external_id}-cancelled", owed, order.currency, event.cause
+            )
+            return replace(
+                change,
+                order=replace(change.order, payment=ledger.with_entry(order.payment, entry)).without_effect(
+                    Effect.REFUND
+                ),
+                writes=[
+                    *(write for write in change.writes if write.label != "refund"),
+                    ledger.append(self.orders.table, order_id, entry, now),
+                ],
+            )
+
+        return self._end(order_id, decide, "OrdersCancelled")
+
+    def expire(self, order_id: str) -> Order:
+        """End an order that was not paid in time; anything else is left as it is."""
+
+        def decide(order: Order) -> Change | None:
+            if order.status is not Status.PLACED or order.expires_at > to_text(self.clock()):
+                return None
+            event = Event("OrderExpired", "system", "not paid in time")
+            return self._death(order, Status.EXPIRED, event, event.cause)
+
+        return self._end(order_id, decide, "OrdersExpired")
+
+    def cancel_lines(self, order_id: str, wanted: Mapping[int, int], *, reason: str, actor: str, key: str) -> Order:
+        """Cancel units of some lines (by line number) of a paid order that the warehouse has not begun.
+
+        One ``key`` has one effect: again raises ``AlreadyApplied``. Cancelling all that is left cancels the order.
+        Raises ``Conflict``, and ``InvalidRequest`` for more units than a line still has.
+        """
+        now = self.clock()
+        once = f"{order_id}:{key}"
+
+        def decide(order: Order) -> Change | None:
+            if self.orders.has_seen("cancel-lines", once):
+                raise AlreadyApplied
+            if order.external_id:
+                raise errors.Conflict(f"This sale belongs to {order.channel}: cancel it there, and it ends here too.")
+            if order.status is not Status.CONFIRMED:
+                raise errors.Conflict(
+                    "Single lines can be cancelled between payment and the start of picking; this order is "
+                    f"{order.status.value}."
+                )
+            wrong = [
+                (f"lines[{index}]", f"line {number} has {_open(order, number)} units left")
+                for index, (number, units) in enumerate(wanted.items())
+                if units > _open(order, number)
+            ]
+            if wrong:
+                raise errors.InvalidRequest("See errors for what to change.", fields=wrong)
+            inbox = self.orders.inbox("cancel-lines", once, now)
+            if all(line.open == wanted.get(line.number, 0) for line in order.lines):
+                event = Event("OrderCancelled", actor, reason)
+                change = self._death(order, Status.CANCELLED, event, reason)
+                return replace(change, writes=[*change.writes, inbox])
+            return self._without_lines(order, wanted, Event("LinesCancelled", actor, reason), reason, inbox, now)
+
+        return self._end(order_id, decide, None)
+
+    def _without_lines(
+        self, order: Order, wanted: Mapping[int, int], event: Event, reason: str, inbox: Write, now: datetime
+    ) -> Change:
+        units: dict[str, int] = {}
+        for line in order.lines:
+            for sku, quantity in line.units(wanted.get(line.number, 0)).items():
+                units[sku] = units.get(sku, 0) + quantity
+        # Units that never existed cannot be given back: oversold ones go first.
+        oversold = {sku: max(0, short - units.get(sku, 0)) for sku, short in order.oversold.items()}
+        held = {sku: quantity - (order.oversold.get(sku, 0) - oversold.get(sku, 0)) for sku, quantity in units.items()}
+        owed = pricing.refund_for_lines(wanted, order.lines)
+        lines = tuple(replace(line, cancelled=line.cancelled + wanted.get(line.number, 0)) for line in order.lines)
+        after = replace(order, lines=lines, oversold={sku: short for sku, short in oversold.items() if short})
+        after, gives = self.reservations.release(after, now, {sku: n for sku, n in held.items() if n})
+        if Effect.RELEASE_STOCK in after.effects:
+            raise errors.Conflict("Too many lines at once: cancel at most 45 SKUs in one request.")
+        after, refund = request_refund(self.orders.table, after, owed, reason, now)
+        data = {"units": {str(number): quantity for number, quantity in wanted.items()}, "refund": owed}
+        return Change(after, replace(event, data=data), [*gives, *refund, inbox])
+
+    def _death(self, order: Order, status: Status, event: Event, reason: str) -> Change:
+        """The change that ends an order: its stock back, its parcels stopped, its money on the way back."""
+        now = self.clock()
+        if order.status is Status.COMPLETED or any(line.shipped for line in order.lines):
+            raise errors.Conflict("Parcels have left: this is a matter for a return now.")
+        shipments = self.orders.parts(order.order_id, "SHIPMENT#")
+        stops = cancellation(self.orders.table, self.inventory, shipments, now)
+        after = order.moved_to(status).without_effect(Effect.START_FULFILLMENT)
+        after, gives = self.reservations.release(after, now)
+        if order.status is Status.IN_FULFILLMENT:
+            after = after.with_effects(Effect.STOP_FULFILLMENT)
+        if order.payment.status in ("pending", "failed", "authorized"):
+            after = after.with_effects(Effect.CANCEL_INTENT)
+        after, refund = request_refund(self.orders.table, after, order.payment.captured, reason, now)
+        return Change(replace(after, holds={}), event, [*gives, *stops, *refund])
+
+    def _end(self, order_id: str, decide: Callable[[Order], Change | None], metric: str | None) -> Order:
+        """Apply the decision; begin again when a shipment or a stripe moved on in between."""
+        counted = False
+
+        def watched(order: Order) -> Change | None:
+            nonlocal counted
+            change = decide(order)
+            counted = change is not None
+            return change
+
+        for attempt in range(_ATTEMPTS):
+            try:
+                order = self.orders.change(order_id, watched, self.clock())
+            except ConditionsFailed:
+                self.orders.table.back_off(attempt)
+                continue
+            if Effect.RELEASE_STOCK in order.effects:
+                self.reservations.finish_release(order_id, self.clock())
+                order = self.orders.require(order_id)
+            if counted and metric:
+                telemetry.count(metric)
+                telemetry.logger.info("order_ended", order_id=order_id, status=order.status.value)
+            return order
+        raise Contention(f"order {order_id}")
+
+
+def _too_late(order: Order, channel: str, now: datetime) -> Change:
+    hold = Hold(
+        f"{channel} cancelled after dispatch", "customer service", to_text(now), to_text(now + timedelta(days=2))
+    )
+    event = Event("CancelledAfterDispatch", f"channel:{channel}", hold.reason)
+    return Change(replace(order, holds={**order.holds, "operator": hold}), event)
+
+
+def _open(order: Order, number: int) -> int:
+    return order.lines[number - 1].open if number <= len(order.lines) else 0

@@ -1,0 +1,215 @@
+"""Orders in the trade's words: lines, totals, holds, payment summary, and the legal moves between states."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+_NAMESPACE = uuid.UUID("9f6b0c1e-5f0a-5d0e-9c3b-6a1d2f7e4b58")
+
+
+class Status(StrEnum):
+    """Where an order stands. Payment and shipments are machines of their own; none implies another."""
+
+    PLACED = "placed"
+    CONFIRMED = "confirmed"
+    IN_FULFILLMENT = "in_fulfillment"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+# Money that arrives for an expired order may take its stock again: hence expired → confirmed.
+NEXT: Mapping[Status, frozenset[Status]] = {
+    Status.PLACED: frozenset({Status.CONFIRMED, Status.CANCELLED, Status.EXPIRED}),
+    Status.CONFIRMED: frozenset({Status.IN_FULFILLMENT, Status.CANCELLED}),
+    Status.IN_FULFILLMENT: frozenset({Status.COMPLETED, Status.CANCELLED}),
+    Status.COMPLETED: frozenset(),
+    Status.CANCELLED: frozenset(),
+    Status.EXPIRED: frozenset({Status.CONFIRMED}),
+}
+
+HOLD_KINDS = frozenset({"payment", "fraud", "address", "inventory", "operator", "dispute"})
+
+OPEN = frozenset({Status.PLACED, Status.CONFIRMED, Status.IN_FULFILLMENT})
+"""States in which an order's undispatched units are promised."""
+
+
+class IllegalTransition(Exception):
+    """A move that the table does not allow: a defect in our code, never the caller's mistake."""
+
+
+class Effect(StrEnum):
+    """Work outside the database that an order's state calls for. Written with the change that causes it, taken off
+    by the change that proves it done, and carried out by whoever the stream (or, later, the sweep) wakes."""
+
+    START_FULFILLMENT = "start_fulfillment"
+    STOP_FULFILLMENT = "stop_fulfillment"
+    CANCEL_INTENT = "cancel_intent"
+    REFUND = "refund"
+    CONFIRM_SHIPMENT = "confirm_shipment"
+    RELEASE_STOCK = "release_stock"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line. ``tax`` is for the whole line; ``parts`` is what one unit takes from stock when it is a kit."""
+
+    number: int
+    sku: str
+    quantity: int
+    unit_price: int
+    tax: int = 0
+    cancelled: int = 0
+    shipped: int = 0
+    parts: Mapping[str, int] = field(default_factory=dict)
+    external_id: str = ""
+
+    @property
+    def open(self) -> int:
+        """Units still owed to the customer."""
+        return self.quantity - self.cancelled - self.shipped
+
+    def units(self, quantity: int) -> dict[str, int]:
+        """The stocked units behind ``quantity`` of this line."""
+        if not self.parts:
+            return {self.sku: quantity}
+        return {part: each * quantity for part, each in self.parts.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Minor units of the order's currency; ``total`` is what the customer owes."""
+
+    items: int
+    shipping: int
+    tax: int
+    discount: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.items + self.shipping + self.tax - self.discount
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """The ledger's sums, written in the transaction that writes the entry they come from."""
+
+    status: str = "none"
+    """none, pending, authorized, captured, partially_refunded, refunded, failed, cancelled, disputed."""
+    provider: str = ""
+    intent: str = ""
+    authorized: int = 0
+    captured: int = 0
+    refunded: int = 0
+    refund_due: int = 0
+    """Asked for and not yet given back."""
+
+    @property
+    def covers(self) -> int:
+        """Money that stands behind parcels: captured or authorised, less what goes back."""
+        return max(self.captured, self.authorized) - self.refunded - self.refund_due
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why an order must not move on, who has to act, and by when. Times are RFC 3339 text."""
+
+    reason: str
+    owner: str
+    since: str
+    deadline: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One order. ``version`` counts its changes and numbers its history."""
+
+    order_id: str
+    channel: str
+    status: Status
+    customer: Mapping[str, str]
+    address: Mapping[str, str]
+    lines: tuple[Line, ...]
+    currency: str
+    totals: Totals
+    payment: Payment
+    placed_at: str
+    expires_at: str
+    request_digest: bytes = b""
+    external_id: str = ""
+    shipping_method: str = "standard"
+    note: str = ""
+    priority_score: int = 0
+    priority_codes: str = ""
+    holds: Mapping[str, Hold] = field(default_factory=dict)
+    oversold: Mapping[str, int] = field(default_factory=dict)
+    """Units by SKU that were promised though there was no stock: only marketplaces cause them."""
+    effects: tuple[Effect, ...] = ()
+    redriven: int = 0
+    runs: int = 0
+    """How often fulfilment began anew after it had stopped: names the order's latest workflow run."""
+    shipments: int = 0
+    chunks: int = 0
+    """Into how many reservations a very large order's stock was split; 0 when it was taken with the order."""
+    committed: bool = True
+    """False while a very large order is still taking its stock: to everybody else it does not exist yet."""
+    version: int = 0
+    head: bytes = b""
+    """The hash of the latest event."""
+
+    def moved_to(self, status: Status) -> Order:
+        """The order in another state. Raises ``IllegalTransition``."""
+        if status not in NEXT[self.status]:
+            raise IllegalTransition(f"{self.status} → {status}")
+        return replace(self, status=status)
+
+    def with_effects(self, *effects: Effect) -> Order:
+        """The order with more outside work due."""
+        return replace(self, effects=tuple(dict.fromkeys((*self.effects, *effects))))
+
+    def without_effect(self, effect: Effect) -> Order:
+        """The order with one piece of outside work done."""
+        return replace(self, effects=tuple(kept for kept in self.effects if kept is not effect))
+
+    def promised(self) -> dict[str, int]:
+        """Units by SKU that this order still holds, oversold ones included; none unless it is open."""
+        if self.status not in OPEN:
+            return {}
+        return self.owed()
+
+    def owed(self) -> dict[str, int]:
+        """Units by SKU on lines neither cancelled nor shipped, whatever the state."""
+        total: dict[str, int] = {}
+        for line in self.lines:
+            for sku, units in line.units(line.open).items():
+                total[sku] = total.get(sku, 0) + units
+        return dict(sorted((sku, units) for sku, units in total.items() if units))
+
+    def held_stock(self) -> dict[str, int]:
+        """Units by SKU that were really taken from ``available`` for what is still owed."""
+        return {sku: units - self.oversold.get(sku, 0) for sku, units in self.owed().items()}
+
+
+def order_id_for(channel: str, key: str) -> str:
+    """The id of the order that this channel's key stands for: a retry meets its own order."""
+    return str(uuid.uuid5(_NAMESPACE, f"{channel}\x1f{key}"))
+
+
+def home_seed(order_id: str) -> int:
+    """A number spread evenly over orders, for choosing stripes and index shards."""
+    return int.from_bytes(hashlib.blake2s(order_id.encode(), digest_size=4).digest(), "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of an order's history. ``data`` holds no personal data: history outlives the person's erasure."""
+
+    type: str
+    actor: str
+    cause: str
+    data: Mapping[str, Any] = field(default_factory=dict)

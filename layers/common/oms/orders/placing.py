@@ -1,0 +1,301 @@
+"""Placing orders: the shopper's own, which may be refused, and the marketplaces', which have happened already."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from oms.channels.port import ExternalOrder
+from oms.inventory.model import Product
+from oms.inventory.store import DynamoInventory
+from oms.orders import pricing, priority
+from oms.orders.access import issue_token
+from oms.orders.model import Effect, Event, Hold, Line, Order, Payment, Status, Totals, order_id_for
+from oms.orders.reservation import Reservations
+from oms.orders.store import DynamoOrders, OrderExists
+from oms.payments import ledger
+from oms.payments.port import PaymentGateway, PaymentProviderUnavailable, PaymentRefused
+from oms.runtime import errors, telemetry
+from oms.runtime.clock import Clock, from_text, to_text
+from oms.runtime.http import field_problem
+
+if TYPE_CHECKING:
+    from oms.orders.forms import PlaceOrderForm
+
+WEB = "web"
+_CUSTOMERS = uuid.UUID("5d3c8f0a-0b1e-5c52-8e62-1f7c3a9d4e21")
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A placed order with what the shopper's browser needs to pay and to come back."""
+
+    order: Order
+    client_secret: str
+    order_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceOrders:
+    """The use cases of placing, with everything they touch."""
+
+    orders: DynamoOrders
+    inventory: DynamoInventory
+    clock: Clock
+    gateway: Callable[[], PaymentGateway]
+    token_keys: Callable[[], Sequence[str]]
+    unpaid_expiry: timedelta
+    token_life: timedelta
+
+    @property
+    def reservations(self) -> Reservations:
+        return Reservations(self.orders, self.inventory)
+
+    def place(self, form: PlaceOrderForm, key: str) -> Placement:
+        """Place a shopper's order and open its payment.
+
+        The same key and body give the same answer, however late. Raises ``IdempotencyKeyReused``, ``OutOfStock``,
+        ``InvalidRequest`` for SKUs that cannot be bought so, ``Unavailable`` when the order stands but the payment
+        provider does not answer.
+        """
+        digest = request_digest(form.model_dump(mode="json", exclude_none=True))
+        order_id = order_id_for(WEB, key)
+        try:
+            order = self._create(form, order_id, digest)
+        except OrderExists as exists:
+            order = self._same_request(exists.found, digest)
+        except errors.DomainError:
+            # A repeat is answered as the first time, even if the product has since been sold out or withdrawn.
+            found = self.orders.get(order_id)
+            if found is None:
+                raise
+            order = self._same_request(found, digest)
+        return Placement(order, self._client_secret(order), self.token(order))
+
+    def token(self, order: Order) -> str:
+        """The order's own token: the same one at every call while the signing key lasts."""
+        ends = from_text(order.placed_at) + self.token_life
+        return issue_token(order.order_id, ends, self.token_keys())
+
+    def _create(self, form: PlaceOrderForm, order_id: str, digest: bytes) -> Order:
+        now = self.clock()
+        products = self._products([line.sku for line in form.lines])
+        wanted = _priceable(form, products)
+        priced = pricing.price(
+            wanted,
+            country=form.shipping_address.country,
+            currency=form.currency,
+            shipping_method=form.shipping_method,
+        )
+        score, codes = priority.rate(priced.lines, priced.totals, form.shipping_method)
+        order = Order(
+            order_id=order_id,
+            channel=WEB,
+            status=Status.PLACED,
+            customer={"id": customer_id_for(form.customer.email), **form.customer.model_dump(exclude_none=True)},
+            address=form.shipping_address.model_dump(exclude_none=True),
+            lines=priced.lines,
+            currency=form.currency,
+            totals=priced.totals,
+            payment=Payment(status="pending", provider="stripe"),
+            placed_at=to_text(now),
+            expires_at=to_text(now + self.unpaid_expiry),
+            request_digest=digest,
+            shipping_method=form.shipping_method,
+            note=form.note or "",
+            priority_score=score,
+            priority_codes=codes,
+        )
+        event = Event("OrderPlaced", "customer", "POST /orders", _facts(order))
+        try:
+            order = self.reservations.create(order, event, products, now)
+        except errors.OutOfStock:
+            telemetry.count("OrdersRefused")
+            raise
+        _told(order)
+        return order
+
+    def _products(self, skus: Sequence[str]) -> dict[str, Product]:
+        products = self.inventory.products(skus)
+        parts = {part for product in products.values() for part in product.kit} - products.keys()
+        return {**products, **(self.inventory.products(parts) if parts else {})}
+
+    def _same_request(self, found: Order, digest: bytes) -> Order:
+        if found.request_digest != digest:
+            raise errors.IdempotencyKeyReused("This key was used for another order; use a new key for a new order.")
+        if not found.committed:
+            raise errors.Unavailable("This order is still being placed.", retry_after=1)
+        return found
+
+    def _client_secret(self, order: Order) -> str:
+        gateway = self.gateway()
+        try:
+            if order.payment.intent:
+                return gateway.get_intent(order.payment.intent).client_secret
+            return gateway.open_intent(order.order_id, order.totals.total, order.currency).client_secret
+        except PaymentProviderUnavailable:
+            raise errors.Unavailable(
+                "The order stands, but the payment provider does not answer. Send the same request again.",
+                extra={"order_id": order.order_id},
+                retry_after=5,
+            ) from None
+        except PaymentRefused as refused:
+            raise errors.Conflict(
+                "The payment provider does not take this payment.", extra={"provider_code": refused.code}
+            ) from None
+
+    # ---- marketplaces ----------------------------------------------------------------------------------------------
+
+    def take_in(self, channel: str, external: ExternalOrder) -> Order | None:
+        """Take in a marketplace's order once, however it reaches us. None while it is not paid.
+
+        What we have no stock for is recorded as oversold and held for a person. An order that the marketplace
+        cancelled before we heard of it is not taken in.
+        """
+        order_id = order_id_for(channel, external.external_id)
+        known = self.orders.get(order_id)
+        if known:
+            return known
+        if not external.paid or external.cancelled:
+            return None
+        now = self.clock()
+        products = self._products([line.sku for line in external.lines])
+        unknown = [line.sku for line in external.lines if line.sku not in products]
+        # A SKU we do not know sells nothing of ours: it is oversold as a whole and waits for a person.
+        for line in external.lines:
+            products.setdefault(line.sku, Product(line.sku, line.title, line.unit_price, external.currency))
+        order = self._from_external(channel, external, order_id, products, to_text(now))
+        entry = ledger.Entry(
+            "captured", channel, external.external_id, external.grand_total, external.currency, f"{channel} order"
+        )
+        order = replace(order, payment=ledger.with_entry(order.payment, entry))
+        if unknown:
+            hold = Hold("unknown SKU", "catalogue", to_text(now), to_text(now + timedelta(hours=4)))
+            order = replace(order, holds={"inventory": hold})
+        event = Event("OrderPlaced", f"channel:{channel}", f"{channel} order {external.external_id}", _facts(order))
+        try:
+            order = self.reservations.create(
+                order,
+                event,
+                products,
+                now,
+                may_oversell=True,
+                writes=(ledger.append(self.orders.table, order_id, entry, now),),
+            )
+        except OrderExists as exists:
+            return exists.found
+        if order.oversold:
+            telemetry.count("OversoldUnits", sum(order.oversold.values()), channel=channel)
+            telemetry.logger.warning("order_oversold", order_id=order_id, channel=channel, units=dict(order.oversold))
+        _told(order)
+        return order
+
+    def _from_external(
+        self, channel: str, external: ExternalOrder, order_id: str, products: Mapping[str, Product], now: str
+    ) -> Order:
+        address = external.address
+        lines = tuple(
+            Line(
+                number=number,
+                sku=line.sku,
+                quantity=line.quantity,
+                unit_price=line.unit_price,
+                parts=products[line.sku].kit,
+                external_id=line.external_line_id,
+            )
+            for number, line in enumerate(external.lines, start=1)
+        )
+        # What the buyer paid is the truth; marketplaces differ in whether their parts include tax and coupons.
+        listed = external.items_total + external.shipping_total + external.tax_total
+        totals = Totals(
+            external.items_total, external.shipping_total, external.tax_total, listed - external.grand_total
+        )
+        score, codes = priority.rate(lines, totals, "standard")
+        order = Order(
+            order_id=order_id,
+            channel=channel,
+            status=Status.CONFIRMED,
+            customer={
+                "id": customer_id_for(f"{channel}:{external.buyer_id}"),
+                "name": external.buyer_name,
+                "email": external.buyer_email or "",
+            },
+            address={
+                "name": address.name,
+                "line1": address.line1,
+                "line2": address.line2,
+                "city": address.city,
+                "region": address.region,
+                "postal_code": address.postal_code,
+                "country": address.country,
+            },
+            lines=lines,
+            currency=external.currency,
+            totals=totals,
+            payment=Payment(),
+            placed_at=now,
+            expires_at=now,
+            external_id=external.external_id,
+            priority_score=score,
+            priority_codes=codes,
+        )
+        return order.with_effects(Effect.START_FULFILLMENT)
+
+
+def request_digest(body: Mapping[str, Any]) -> bytes:
+    """What must be equal for two requests with one key to be the same request."""
+    spelled = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(spelled.encode()).digest()
+
+
+def customer_id_for(identity: str) -> str:
+    """A customer's id: the same person by the same e-mail (or marketplace account), and no way back from it."""
+    return uuid.uuid5(_CUSTOMERS, identity.strip().lower()).hex[:20]
+
+
+def _priceable(form: PlaceOrderForm, products: Mapping[str, Product]) -> list[tuple[Product, int]]:
+    wrong: list[tuple[str, str]] = []
+    wanted: list[tuple[Product, int]] = []
+    for index, line in enumerate(form.lines):
+        product = products.get(line.sku)
+        if product is None:
+            wrong.append((f"lines[{index}].sku", f"there is no product {line.sku}"))
+        elif product.currency != form.currency:
+            wrong.append((f"lines[{index}].sku", f"{line.sku} is sold in {product.currency}, not {form.currency}"))
+        else:
+            wanted.append((product, line.quantity))
+    if wrong:
+        raise field_problem(wrong)
+    return wanted
+
+
+def _facts(order: Order) -> dict[str, Any]:
+    """What the first event tells: the order in figures, and no person."""
+    facts: dict[str, Any] = {
+        "channel": order.channel,
+        "status": str(order.status),
+        "lines": len(order.lines),
+        "units": sum(line.quantity for line in order.lines),
+        "total": order.totals.total,
+        "currency": order.currency,
+    }
+    if order.external_id:
+        facts["external_id"] = order.external_id
+    return facts
+
+
+def _told(order: Order) -> None:
+    telemetry.count("OrdersPlaced", channel=order.channel)
+    telemetry.logger.info(
+        "order_placed",
+        order_id=order.order_id,
+        channel=order.channel,
+        total_minor=order.totals.total,
+        currency=order.currency,
+        lines=len(order.lines),
+    )

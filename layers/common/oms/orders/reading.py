@@ -1,0 +1,109 @@
+"""An order as its customer and the staff see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from oms.fulfillment.shipments import shipment_view
+from oms.orders.model import Order
+from oms.orders.placing import Placement
+from oms.orders.store import DynamoOrders
+
+
+def placement_view(placement: Placement) -> dict[str, Any]:
+    """The answer to a placement. Every part of it is fixed when the order is made, so a repeat gets the same."""
+    order = placement.order
+    return {
+        "order_id": order.order_id,
+        "status": "placed",
+        "currency": order.currency,
+        "total": order.totals.total,
+        "totals": totals_view(order),
+        "payment": {"provider": order.payment.provider, "client_secret": placement.client_secret},
+        "order_token": placement.order_token,
+        "expires_at": order.expires_at,
+    }
+
+
+def totals_view(order: Order) -> dict[str, int]:
+    """What the total is made of, in minor units."""
+    totals = order.totals
+    return {
+        "items": totals.items,
+        "shipping": totals.shipping,
+        "tax": totals.tax,
+        "discount": totals.discount,
+        "total": totals.total,
+    }
+
+
+def order_view(orders: DynamoOrders, order: Order, *, staff: bool) -> dict[str, Any]:
+    """The order with its payments, shipments and refunds; holds, priority and version are for staff."""
+    shipments = [shipment_view(item) for item in orders.parts(order.order_id, "SHIPMENT#")]
+    refunds = orders.parts(order.order_id, "REFUND#")
+    view: dict[str, Any] = {
+        "order_id": order.order_id,
+        "channel": order.channel,
+        "status": order.status.value,
+        "placed_at": order.placed_at,
+        "expires_at": order.expires_at if order.status.value == "placed" else None,
+        "customer": {key: value for key, value in order.customer.items() if key != "id" or staff},
+        "shipping_address": dict(order.address),
+        "shipping_method": order.shipping_method,
+        "lines": [
+            {
+                "line": line.number,
+                "sku": line.sku,
+                "quantity": line.quantity,
+                "unit_price": line.unit_price,
+                "tax": line.tax,
+                "cancelled": line.cancelled,
+                "shipped": line.shipped,
+            }
+            for line in order.lines
+        ],
+        "currency": order.currency,
+        "total": order.totals.total,
+        "totals": totals_view(order),
+        "payment": {
+            "status": order.payment.status,
+            "provider": order.payment.provider,
+            "authorized": order.payment.authorized,
+            "captured": order.payment.captured,
+            "refunded": order.payment.refunded,
+            "refund_due": order.payment.refund_due,
+        },
+        "refunds": [_refund_view(item) for item in refunds],
+        "shipments": shipments,
+    }
+    if order.note:
+        view["note"] = order.note
+    if staff:
+        view.update(
+            external_id=order.external_id or None,
+            priority={"score": order.priority_score, "codes": order.priority_codes},
+            holds={
+                kind: {
+                    "reason": hold.reason,
+                    "owner": hold.owner,
+                    "since": hold.since,
+                    "deadline": hold.deadline,
+                }
+                for kind, hold in order.holds.items()
+            },
+            oversold=dict(order.oversold),
+            pending=[effect.value for effect in order.effects],
+            version=order.version,
+        )
+    return view
+
+
+def _refund_view(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "amount": item["amount"],
+        "currency": item["currency"],
+        "status": item["status"],
+        "reason": item["reason"],
+        "requested_at": item["requested_at"],
+    }

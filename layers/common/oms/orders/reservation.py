@@ -1,0 +1,307 @@
+"""Taking the stock of an order: in the transaction that creates it, or, for very large ones, in chunks behind a draft.
+
+A sale takes from the stripe that the order's id points to and steals from the others when that one is short. It is
+refused only on the evidence of one snapshot of all stripes, so never while units remain. A marketplace's sale has
+happened already: it takes what there is, and the rest is written down as oversold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from oms.inventory.model import Product, Take, home_stripe, spread
+from oms.inventory.store import DynamoInventory
+from oms.orders.model import Effect, Event, Order, home_seed
+from oms.orders.store import Change, DynamoOrders, OrderExists, order_key
+from oms.runtime import errors
+from oms.runtime.dynamo import ConditionsFailed, Contention, Write
+
+INLINE_SKUS = 45
+"""So many SKUs are taken with the order itself; more would make one conflict too likely and the limit too near."""
+CHUNK_SKUS = 40
+_ATTEMPTS = 24
+
+
+@dataclass(slots=True)
+class Plan:
+    """Which stripes to take from. It starts at every SKU's home stripe and learns from refusals."""
+
+    wanted: Mapping[str, int]
+    products: Mapping[str, Product]
+    seed: int
+    may_oversell: bool
+    takes: dict[str, list[Take]]
+    oversold: dict[str, int]
+
+    @classmethod
+    def start(
+        cls, wanted: Mapping[str, int], products: Mapping[str, Product], order_id: str, *, may_oversell: bool
+    ) -> Plan:
+        """Everything from the home stripe: right nearly always, and it needs no read."""
+        seed = home_seed(order_id)
+        takes = {
+            sku: [Take(sku, home_stripe(seed, products[sku].stripes), units)] for sku, units in wanted.items() if units
+        }
+        return cls(wanted, products, seed, may_oversell, takes, {})
+
+    def learn(self, refused: Mapping[str, object], inventory: DynamoInventory) -> None:
+        """Plan refused SKUs again from a snapshot. Raises ``OutOfStock`` when it proves that units are missing."""
+        missing: list[dict[str, object]] = []
+        for sku in sorted(refused):
+            product = self.products[sku]
+            stock = inventory.stripes(product)
+            takes = spread(sku, self.wanted[sku], stock, home_stripe(self.seed, product.stripes))
+            short = self.wanted[sku] - sum(take.quantity for take in takes)
+            if short and not self.may_oversell:
+                missing.append({"sku": sku, "requested": self.wanted[sku], "available": sum(stock)})
+            self.takes[sku] = takes
+            if short:
+                self.oversold[sku] = short
+            else:
+                self.oversold.pop(sku, None)
+        if missing:
+            names = ", ".join(str(entry["sku"]) for entry in missing)
+            raise errors.OutOfStock(f"Not enough stock of {names}.", extra={"items": missing})
+
+    def writes(self, inventory: DynamoInventory, cause: str, now: datetime) -> list[Write]:
+        """The actions that take the planned units, in SKU order."""
+        return [inventory.take(take, cause, now) for sku in sorted(self.takes) for take in self.takes[sku]]
+
+
+def _refused_skus(failed: ConditionsFailed) -> dict[str, object]:
+    prefix = "take "
+    return {
+        refusal.write.label.removeprefix(prefix): refusal.old
+        for refusal in failed.refusals
+        if refusal.write.label.startswith(prefix)
+    }
+
+
+def take_with(
+    plan: Plan,
+    inventory: DynamoInventory,
+    cause: str,
+    now: datetime,
+    attempt: Callable[[Plan, list[Write]], Order],
+) -> Order:
+    """Call ``attempt`` with the planned takes until they hold. It raises ``ConditionsFailed`` when one did not."""
+    for number in range(_ATTEMPTS):
+        try:
+            return attempt(plan, plan.writes(inventory, cause, now))
+        except ConditionsFailed as failed:
+            refused = _refused_skus(failed)
+            if not refused or len(refused) != len(failed.refusals):
+                raise
+            plan.learn(refused, inventory)
+            if number:
+                inventory.table.back_off(number)
+    raise Contention(f"stock for {cause}")
+
+
+class Reservations:
+    """Creates orders together with their stock, and gives stock back when orders die."""
+
+    def __init__(self, orders: DynamoOrders, inventory: DynamoInventory) -> None:
+        self.orders = orders
+        self.inventory = inventory
+
+    def create(
+        self,
+        order: Order,
+        event: Event,
+        products: Mapping[str, Product],
+        now: datetime,
+        *,
+        may_oversell: bool = False,
+        writes: tuple[Write, ...] = (),
+    ) -> Order:
+        """Create the order with its stock, all or nothing.
+
+        Raises ``OutOfStock``, ``OrderExists`` with what was found, ``Contention``. ``writes`` join the transaction
+        that makes the order exist.
+        """
+        wanted = order.owed()
+        if len(wanted) > INLINE_SKUS:
+            return self._create_in_chunks(order, event, wanted, products, now, may_oversell, writes)
+        plan = Plan.start(wanted, products, order.order_id, may_oversell=may_oversell)
+
+        def attempt(plan: Plan, takes: list[Write]) -> Order:
+            created, creation = self.orders.creation(replace(order, oversold=dict(plan.oversold)), event, now)
+            try:
+                self.orders.table.transact([*creation, *writes, *takes])
+            except ConditionsFailed as failed:
+                self._raise_if_exists(order.order_id, failed)
+                raise
+            return created
+
+        return take_with(plan, self.inventory, f"order:{order.order_id}", now, attempt)
+
+    def _raise_if_exists(self, order_id: str, failed: ConditionsFailed) -> None:
+        if failed.of("order"):
+            found = self.orders.get_draft_or_order(order_id)
+            if found is None:
+                raise Contention(f"order {order_id} is being undone")
+            raise OrderExists(found)
+
+    # ---- very large orders -----------------------------------------------------------------------------------------
+
+    def _create_in_chunks(
+        self,
+        order: Order,
+        event: Event,
+        wanted: Mapping[str, int],
+        products: Mapping[str, Product],
+        now: datetime,
+        may_oversell: bool,
+        writes: tuple[Write, ...],
+    ) -> Order:
+        chunks = _chunks(wanted)
+        order = replace(order, chunks=len(chunks))
+        try:
+            self.orders.table.transact([self.orders.draft(order, now)])
+        except ConditionsFailed as failed:
+            found = self.orders.get_draft_or_order(order.order_id)
+            if found is None:
+                raise Contention(f"order {order.order_id} is being undone") from None
+            if found.committed or found.request_digest != order.request_digest:
+                raise OrderExists(found) from failed
+            # A draft of the same request: its maker died or is beside us. Every step is safe to take twice.
+        oversold: dict[str, int] = {}
+        try:
+            for number, chunk in enumerate(chunks):
+                oversold.update(self._take_chunk(order, number, chunk, products, now, may_oversell))
+        except errors.OutOfStock:
+            self.undo_draft(order.order_id, now)
+            raise
+        committed, commit = self.orders.commit_draft(replace(order, oversold=oversold), event, now)
+        try:
+            self.orders.table.transact([*commit, *writes])
+        except ConditionsFailed as failed:
+            self._raise_if_committed(order.order_id, failed)
+            raise
+        return committed
+
+    def _raise_if_committed(self, order_id: str, failed: ConditionsFailed) -> None:
+        found = self.orders.get_draft_or_order(order_id)
+        if found and found.committed:
+            raise OrderExists(found)
+        if failed.of("order") or failed.of("draft"):
+            raise Contention(f"order {order_id} is being undone")
+
+    def _take_chunk(
+        self,
+        order: Order,
+        number: int,
+        chunk: Mapping[str, int],
+        products: Mapping[str, Product],
+        now: datetime,
+        may_oversell: bool,
+    ) -> dict[str, int]:
+        """Take one chunk unless it was taken already; returns what it oversold."""
+        key = (order_key(order.order_id), f"RESERVATION#{number:03d}")
+        plan = Plan.start(chunk, products, order.order_id, may_oversell=may_oversell)
+
+        def attempt(plan: Plan, takes: list[Write]) -> Order:
+            held = {sku: units - plan.oversold.get(sku, 0) for sku, units in chunk.items()}
+            mark = {
+                "pk": key[0],
+                "sk": key[1],
+                "entity": "reservation",
+                "units": held,
+                "oversold": dict(plan.oversold),
+            }
+            alive = self.orders.table.check(
+                "draft",
+                (key[0], "ORDER"),
+                "committed = :no AND attribute_not_exists(aborting)",
+                values={":no": False},
+            )
+            self.orders.table.transact([alive, self.orders.table.put("reservation", mark), *takes])
+            return order
+
+        try:
+            take_with(plan, self.inventory, f"order:{order.order_id}", now, attempt)
+        except ConditionsFailed as failed:
+            there = self.orders.table.get(*key)
+            if there is None or failed.of("draft"):
+                self._raise_if_committed(order.order_id, failed)
+                raise
+            taken: dict[str, int] = there["oversold"]
+            return taken
+        return plan.oversold
+
+    def undo_draft(self, order_id: str, now: datetime) -> None:
+        """Give back whatever a draft took and remove it; repeating is harmless, and a committed order is left alone."""
+        key = (order_key(order_id), "ORDER")
+        mark = self.orders.table.update(
+            "draft", key, "SET aborting = :yes", "committed = :no", values={":yes": True, ":no": False}
+        )
+        try:
+            self.orders.table.transact([mark])
+        except ConditionsFailed:
+            return
+        for item in self.orders.parts(order_id, "RESERVATION#"):
+            gives = self._gives(item["units"], order_id, now)
+            try:
+                self.orders.table.transact([self.orders.table.delete("reservation", (item["pk"], item["sk"])), *gives])
+            except ConditionsFailed:
+                continue  # Somebody else undid this chunk.
+        gone = self.orders.table.delete("draft", key, "aborting = :yes", values={":yes": True})
+        try:
+            self.orders.table.transact([gone])
+        except ConditionsFailed:
+            return
+
+    # ---- giving back -----------------------------------------------------------------------------------------------
+
+    def _gives(self, units: Mapping[str, int], order_id: str, now: datetime) -> list[Write]:
+        wanted = {sku: quantity for sku, quantity in units.items() if quantity > 0}
+        products = self.inventory.products(wanted)
+        seed = home_seed(order_id)
+        return [
+            self.inventory.give(
+                Take(sku, home_stripe(seed, products[sku].stripes if sku in products else 1), quantity),
+                f"order:{order_id}",
+                now,
+            )
+            for sku, quantity in sorted(wanted.items())
+        ]
+
+    def release(self, order: Order, now: datetime, units: Mapping[str, int] | None = None) -> tuple[Order, list[Write]]:
+        """How a dying order gives back what it holds (or ``units`` of it): at once, or, when that is more than one
+        transaction should carry, as an effect that ``finish_release`` carries out."""
+        held = order.held_stock() if units is None else units
+        if len(held) > INLINE_SKUS:
+            return order.with_effects(Effect.RELEASE_STOCK), []
+        return order, self._gives(held, order.order_id, now)
+
+    def finish_release(self, order_id: str, now: datetime) -> None:
+        """Give a very large dead order's stock back, chunk by chunk, each exactly once."""
+        order = self.orders.require(order_id)
+        if Effect.RELEASE_STOCK not in order.effects:
+            return
+        for number, chunk in enumerate(_chunks(order.held_stock())):
+            mark = {
+                "pk": order_key(order_id),
+                "sk": f"RELEASE#{number:03d}",
+                "entity": "release",
+                "units": dict(chunk),
+            }
+            try:
+                self.orders.table.transact([self.orders.table.put("release", mark), *self._gives(chunk, order_id, now)])
+            except ConditionsFailed:
+                continue  # Given back before.
+
+        def done(order: Order) -> Change | None:
+            if Effect.RELEASE_STOCK not in order.effects:
+                return None
+            return Change(order.without_effect(Effect.RELEASE_STOCK), Event("StockReleased", "system", "order ended"))
+
+        self.orders.change(order_id, done, now)
+
+
+def _chunks(units: Mapping[str, int]) -> list[dict[str, int]]:
+    ordered = sorted(units.items())
+    return [dict(ordered[start : start + CHUNK_SKUS]) for start in range(0, len(ordered), CHUNK_SKUS)]

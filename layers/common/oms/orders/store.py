@@ -1,0 +1,327 @@
+"""The orders table: every key, every item shape, and the one way in which an order changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from oms.orders import history
+from oms.orders.deadlines import next_deadline
+from oms.orders.model import Effect, Event, Hold, Line, Order, Payment, Status, Totals, home_seed
+from oms.runtime import errors
+from oms.runtime.clock import to_text
+from oms.runtime.dynamo import ConditionsFailed, Contention, Item, Table, Write
+
+DEADLINE_SHARDS = 8
+INBOX_DAYS = 35
+_ATTEMPTS = 12
+
+
+class AlreadyApplied(Exception):
+    """This event had its effect before."""
+
+
+class OrderExists(Exception):
+    """The order that was to be created is there; ``found`` is how it stands (perhaps still a draft)."""
+
+    def __init__(self, found: Order) -> None:
+        super().__init__(found.order_id)
+        self.found = found
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A new state of an order with the event that explains it and whatever else must happen with it or not at all.
+
+    ``guard`` is a further condition on the order as stored, with its values.
+    """
+
+    order: Order
+    event: Event
+    writes: Sequence[Write] = ()
+    guard: str = ""
+    guard_values: Mapping[str, Any] | None = None
+
+
+def order_key(order_id: str) -> str:
+    """The partition of everything about an order."""
+    return f"ORDER#{order_id}"
+
+
+class DynamoOrders:
+    """Orders, their history, and the inbox of events they have seen."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+
+    # ---- reading -------------------------------------------------------------------------------------------------
+
+    def get(self, order_id: str) -> Order | None:
+        """The order, or None; one that is still gathering its stock is None as well."""
+        order = self.get_draft_or_order(order_id)
+        return order if order and order.committed else None
+
+    def get_draft_or_order(self, order_id: str) -> Order | None:
+        """The order even while it is still gathering its stock."""
+        item = self.table.get(order_key(order_id), "ORDER")
+        return order_from_item(item) if item else None
+
+    def require(self, order_id: str) -> Order:
+        """The order. Raises ``NotFound``."""
+        order = self.get(order_id)
+        if order is None:
+            raise errors.NotFound("There is no such order.")
+        return order
+
+    def parts(self, order_id: str, prefix: str) -> list[Item]:
+        """Items beside an order: ``EVENT#``, ``MONEY#``, ``SHIPMENT#``, ``REFUND#``."""
+        return list(self.table.query(order_key(order_id), prefix))
+
+    def verified_history(self, order_id: str) -> list[Item]:
+        """The whole history. Raises ``HistoryBroken`` when its hashes do not hold."""
+        order = self.require(order_id)
+        events = self.parts(order_id, "EVENT#")
+        history.verify(events, order.head, order.version)
+        return events
+
+    def due(self, shard: int, now: datetime, limit: int) -> Iterator[str]:
+        """Ids of orders whose deadline has passed, earliest first, by the index: read each again before acting."""
+        found = self.table.query_index(
+            "by-deadline",
+            "due_shard = :shard AND next_deadline <= :now",
+            {":shard": str(shard), ":now": to_text(now)},
+            limit=limit,
+        )
+        return (item["pk"].removeprefix("ORDER#") for item in found)
+
+    # ---- writing -------------------------------------------------------------------------------------------------
+
+    def creation(self, order: Order, event: Event, now: datetime) -> tuple[Order, list[Write]]:
+        """The order at version 1 and the two actions that create it with its first event."""
+        return self._step(replace(order, committed=True), event, now, condition="attribute_not_exists(pk)", values=None)
+
+    def draft(self, order: Order, now: datetime) -> Write:
+        """The action that reserves the id of a very large order before its stock is gathered."""
+        return self.table.put("order", order_to_item(replace(order, committed=False), now))
+
+    def commit_draft(self, order: Order, event: Event, now: datetime) -> tuple[Order, list[Write]]:
+        """The actions that turn a draft into an order, unless somebody has begun to undo it."""
+        return self._step(
+            replace(order, committed=True),
+            event,
+            now,
+            condition="committed = :no AND attribute_not_exists(aborting)",
+            values={":no": False},
+        )
+
+    def change(self, order_id: str, decide: Callable[[Order], Change | None], now: datetime) -> Order:
+        """Read, decide, write under the version that was read; again from the start when somebody came between.
+
+        ``decide`` returns None when there is nothing to do. Conditions of its own writes that fail are raised as
+        ``ConditionsFailed``, except the inbox's and the ledger's, which are ``AlreadyApplied``.
+        Raises ``NotFound`` and ``Contention``.
+        """
+        for attempt in range(_ATTEMPTS):
+            order = self.require(order_id)
+            change = decide(order)
+            if change is None:
+                return order
+            try:
+                return self.apply(order, change, now)
+            except ConditionsFailed as failed:
+                if failed.of("inbox") or failed.of("money"):
+                    raise AlreadyApplied from None
+                if not failed.of("order"):
+                    raise
+                self.table.back_off(attempt)
+        raise Contention(f"order {order_id}")
+
+    def apply(self, seen: Order, change: Change, now: datetime) -> Order:
+        """Write one change of an order that was read at ``seen.version``. Raises ``ConditionsFailed``."""
+        condition = "version = :seen" + (f" AND {change.guard}" if change.guard else "")
+        values = {":seen": seen.version, **(change.guard_values or {})}
+        after, writes = self._step(change.order, change.event, now, condition=condition, values=values)
+        self.table.transact([*writes, *change.writes])
+        return after
+
+    def _step(
+        self, order: Order, event: Event, now: datetime, *, condition: str, values: Mapping[str, Any] | None
+    ) -> tuple[Order, list[Write]]:
+        number = order.version + 1
+        at = to_text(now)
+        told = {"type": event.type, "actor": event.actor, "cause": event.cause, "data": dict(event.data)}
+        head = history.link(order.head, number, at, told)
+        after = replace(order, version=number, head=head)
+        entry = {
+            "pk": order_key(order.order_id),
+            "sk": f"EVENT#{number:06d}",
+            "entity": "event",
+            "n": number,
+            "at": at,
+            **told,
+            "hash": head,
+        }
+        return after, [
+            self.table.put("order", order_to_item(after, now), condition, values=values),
+            self.table.put("event", entry),
+        ]
+
+    def has_seen(self, source: str, event_id: str) -> bool:
+        """Whether an outside event had its effect: to answer a repeat well; the guard is ``inbox``."""
+        return self.table.get(f"INBOX#{source}#{event_id}", "INBOX") is not None
+
+    def inbox(self, source: str, event_id: str, now: datetime) -> Write:
+        """The action that claims an outside event, or fails with the label ``inbox`` when it had its effect."""
+        return self.table.put(
+            "inbox",
+            {
+                "pk": f"INBOX#{source}#{event_id}",
+                "sk": "INBOX",
+                "entity": "inbox",
+                "at": to_text(now),
+                "ttl": int((now + timedelta(days=INBOX_DAYS)).timestamp()),
+            },
+        )
+
+
+def order_to_item(order: Order, now: datetime) -> Item:
+    """The order's item. Short names and absent zeros keep a ten-line order within a kilobyte: it is written whole
+    at every step, and DynamoDB bills each kilobyte twice inside a transaction."""
+    item: Item = {
+        "pk": order_key(order.order_id),
+        "sk": "ORDER",
+        "entity": "order",
+        "channel": order.channel,
+        "status": str(order.status),
+        "customer": {key: value for key, value in order.customer.items() if value and key != "id"},
+        "customer_id": order.customer["id"],
+        "address": {key: value for key, value in order.address.items() if value},
+        "lines": [_line_to_item(line) for line in order.lines],
+        "currency": order.currency,
+        "totals": _without_zeros(
+            {
+                "items": order.totals.items,
+                "shipping": order.totals.shipping,
+                "tax": order.totals.tax,
+                "discount": order.totals.discount,
+            }
+        ),
+        "payment": _without_zeros(
+            {
+                "status": order.payment.status,
+                "provider": order.payment.provider,
+                "intent": order.payment.intent,
+                "authorized": order.payment.authorized,
+                "captured": order.payment.captured,
+                "refunded": order.payment.refunded,
+                "refund_due": order.payment.refund_due,
+                "covers": order.payment.covers,
+            }
+        ),
+        "created_at": order.placed_at,
+        "expires_at": order.expires_at,
+        "digest": order.request_digest,
+        "version": order.version,
+        "head": order.head,
+    }
+    optional = {
+        "external_id": order.external_id,
+        "method": "" if order.shipping_method == "standard" else order.shipping_method,
+        "note": order.note,
+        "score": order.priority_score,
+        "codes": order.priority_codes,
+        "holds": {
+            kind: {"reason": hold.reason, "owner": hold.owner, "since": hold.since, "deadline": hold.deadline}
+            for kind, hold in order.holds.items()
+        },
+        "oversold": dict(order.oversold),
+        "effects": [str(effect) for effect in order.effects],
+        "redriven": order.redriven,
+        "runs": order.runs,
+        "shipments": order.shipments,
+        "chunks": order.chunks,
+    }
+    item.update({key: value for key, value in optional.items() if value})
+    if not order.committed:
+        item["committed"] = False
+    deadline = next_deadline(order, now)
+    if deadline:
+        item["due_shard"] = str(home_seed(order.order_id) % DEADLINE_SHARDS)
+        item["next_deadline"] = deadline
+    return item
+
+
+def order_from_item(item: Item) -> Order:
+    """The inverse of ``order_to_item``."""
+    totals, payment = item["totals"], item["payment"]
+    return Order(
+        order_id=item["pk"].removeprefix("ORDER#"),
+        channel=item["channel"],
+        status=Status(item["status"]),
+        customer={"id": item["customer_id"], **item["customer"]},
+        address=item["address"],
+        lines=tuple(_line_from_item(number, line) for number, line in enumerate(item["lines"], start=1)),
+        currency=item["currency"],
+        totals=Totals(
+            totals.get("items", 0), totals.get("shipping", 0), totals.get("tax", 0), totals.get("discount", 0)
+        ),
+        payment=Payment(
+            status=payment["status"],
+            provider=payment.get("provider", ""),
+            intent=payment.get("intent", ""),
+            authorized=payment.get("authorized", 0),
+            captured=payment.get("captured", 0),
+            refunded=payment.get("refunded", 0),
+            refund_due=payment.get("refund_due", 0),
+        ),
+        placed_at=item["created_at"],
+        expires_at=item["expires_at"],
+        request_digest=item["digest"],
+        external_id=item.get("external_id", ""),
+        shipping_method=item.get("method", "standard"),
+        note=item.get("note", ""),
+        priority_score=item.get("score", 0),
+        priority_codes=item.get("codes", ""),
+        holds={kind: Hold(**hold) for kind, hold in item.get("holds", {}).items()},
+        oversold=item.get("oversold", {}),
+        effects=tuple(Effect(name) for name in item.get("effects", [])),
+        redriven=item.get("redriven", 0),
+        runs=item.get("runs", 0),
+        shipments=item.get("shipments", 0),
+        chunks=item.get("chunks", 0),
+        committed=item.get("committed", True),
+        version=item["version"],
+        head=item["head"],
+    )
+
+
+def _line_to_item(line: Line) -> Item:
+    item: Item = {"sku": line.sku, "qty": line.quantity, "price": line.unit_price}
+    optional = {
+        "tax": line.tax,
+        "cancelled": line.cancelled,
+        "shipped": line.shipped,
+        "parts": dict(line.parts),
+        "ext": line.external_id,
+    }
+    return {**item, **{key: value for key, value in optional.items() if value}}
+
+
+def _line_from_item(number: int, item: Item) -> Line:
+    return Line(
+        number=number,
+        sku=item["sku"],
+        quantity=item["qty"],
+        unit_price=item["price"],
+        tax=item.get("tax", 0),
+        cancelled=item.get("cancelled", 0),
+        shipped=item.get("shipped", 0),
+        parts=item.get("parts", {}),
+        external_id=item.get("ext", ""),
+    )
+
+
+def _without_zeros(values: Mapping[str, Any]) -> Item:
+    return {key: value for key, value in values.items() if value}

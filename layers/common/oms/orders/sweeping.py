@@ -1,0 +1,73 @@
+"""Nothing waits for ever: orders whose deadline has passed are ended, driven on, or brought before a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from oms.orders.ending import EndOrders
+from oms.orders.model import Effect, Event, Order, Status
+from oms.orders.reservation import Reservations
+from oms.orders.store import DEADLINE_SHARDS, Change, DynamoOrders
+from oms.runtime import telemetry
+from oms.runtime.clock import Clock, to_text
+
+PAGE = 50
+_HOLD_EXTENSION = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepOrders:
+    """Takes up overdue orders by the deadline index; each one is read again before anything is decided."""
+
+    orders: DynamoOrders
+    reservations: Reservations
+    ending: EndOrders
+    clock: Clock
+    time_left: Callable[[], float]
+    """Seconds this run may still take."""
+
+    def run(self) -> dict[str, int]:
+        """One pass over every shard; returns how many orders were looked at and how many could not be settled."""
+        seen = failed = 0
+        for shard in range(DEADLINE_SHARDS):
+            for order_id in list(self.orders.due(shard, self.clock(), PAGE)):
+                if self.time_left() < 5:
+                    return {"seen": seen, "failed": failed}
+                seen += 1
+                try:
+                    self.take_up(order_id)
+                except Exception:
+                    # One order that cannot be settled must not keep the others waiting; the next run meets it again.
+                    failed += 1
+                    telemetry.count("SweepFailures")
+                    telemetry.logger.exception("sweep_failed", order_id=order_id)
+        return {"seen": seen, "failed": failed}
+
+    def take_up(self, order_id: str) -> None:
+        """Do what an overdue order needs."""
+        order = self.orders.get_draft_or_order(order_id)
+        if order is None:
+            return
+        now = self.clock()
+        if not order.committed:
+            self.reservations.undo_draft(order_id, now)
+        elif order.status is Status.PLACED and order.expires_at <= to_text(now):
+            self.ending.expire(order_id)
+        elif Effect.RELEASE_STOCK in order.effects:
+            self.reservations.finish_release(order_id, now)
+        else:
+            self.orders.change(order_id, self._drive_on, now)
+
+    def _drive_on(self, order: Order) -> Change | None:
+        """Show the order to the stream once more, and give overdue holds to their owners again."""
+        now = self.clock()
+        late = {kind: hold for kind, hold in order.holds.items() if hold.deadline <= to_text(now)}
+        if not order.effects and not late and order.status is not Status.IN_FULFILLMENT:
+            return None
+        telemetry.count("EffectsRedriven")
+        extended = {kind: replace(hold, deadline=to_text(now + _HOLD_EXTENSION)) for kind, hold in late.items()}
+        again = replace(order, redriven=order.redriven + 1, holds={**order.holds, **extended})
+        data = {"effects": [effect.value for effect in order.effects], "holds": sorted(late)}
+        return Change(again, Event("DeadlinePassed", "system", "deadline passed", data))

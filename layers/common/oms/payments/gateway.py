@@ -1,0 +1,218 @@
+"""Payments through Stripe's official SDK. The only module that imports ``stripe``, which is slow to load."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import stripe
+
+from oms.payments.port import Intent, PaymentProviderUnavailable, PaymentRefused, Refund, WebhookRejected
+from oms.runtime.outbound import HttpRequest, Transport, Unreachable, urllib3_transport
+
+if TYPE_CHECKING:
+    from stripe.params import PaymentIntentCreateParams, RefundCreateParams
+
+API_VERSION = "2026-10-28.endive"
+"""What stripe 16.1 sends by itself; pinned, so that an upgrade of the SDK cannot change it unnoticed."""
+
+READ_SECONDS = 8.0
+"""Longest wait for an answer; connecting has two seconds (see ``urllib3_transport``)."""
+
+TOLERANCE_SECONDS = 300
+KEYS = 3
+"""Idempotency keys tried for one cause."""
+
+_T = TypeVar("_T")
+_REASONS = {"duplicate", "fraudulent", "requested_by_customer"}
+
+# The SDK's telemetry keeps a random id in the home directory; its debug log shows client secrets.
+stripe.enable_telemetry = False
+logging.getLogger("stripe").setLevel(logging.WARNING)
+
+
+class TransportClient(stripe.HTTPClient):
+    """The SDK's HTTP over our ``Transport``: limited in time and replaceable like all our calls."""
+
+    name = "oms"
+
+    def __init__(self, transport: Transport) -> None:
+        super().__init__()
+        self._transport = transport
+
+    def request(  # type: ignore[override]  # the SDK's annotation says str where it also takes bytes
+        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, **_: Any
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        """Send once."""
+        body = post_data.encode() if isinstance(post_data, str) else post_data or b""
+        try:
+            answer = self._transport(HttpRequest(method.upper(), url, dict(headers or {}), body), timeout=READ_SECONDS)
+        except Unreachable as error:
+            raise stripe.APIConnectionError(  # type: ignore[no-untyped-call]
+                "Stripe did not answer.", should_retry=True
+            ) from error
+        return answer.body, answer.status, answer.headers
+
+
+class StripeGateway:
+    """``PaymentGateway`` on Stripe PaymentIntents."""
+
+    def __init__(
+        self,
+        api_key: str,
+        webhook_secrets: Sequence[str],
+        *,
+        api_base: str,
+        http_client: stripe.HTTPClient | None = None,
+        max_network_retries: int = 1,
+    ) -> None:
+        self._webhook_secrets = tuple(webhook_secrets)
+        self._stripe = stripe.StripeClient(
+            api_key,
+            stripe_version=API_VERSION,
+            base_addresses={"api": api_base.rstrip("/")},
+            http_client=http_client or TransportClient(urllib3_transport()),
+            max_network_retries=max_network_retries,
+        )
+
+    def open_intent(self, order_id: str, amount: int, currency: str, *, manual_capture: bool = False) -> Intent:
+        """The order's intent, made on the first call; repeats meet the same one."""
+        params: PaymentIntentCreateParams = {
+            "amount": amount,
+            "currency": currency.lower(),
+            "automatic_payment_methods": {"enabled": True},
+            "metadata": {"order_id": order_id},
+        }
+        if manual_capture:
+            params["capture_method"] = "manual"
+
+        def create(key: str) -> Intent:
+            created = self._stripe.v1.payment_intents.create(params, {"idempotency_key": key})
+            return _intent(created)
+
+        # An intent made behind a stored failure stays unpaid: nobody was ever given its client secret.
+        return _past_stored_failures(create, f"pi:{order_id}")
+
+    def get_intent(self, intent_id: str) -> Intent:
+        """The intent as Stripe shows it now."""
+        with _errors_in_our_words():
+            return _intent(self._stripe.v1.payment_intents.retrieve(intent_id))
+
+    def cancel_intent(self, intent_id: str) -> Intent:
+        """Cancel if that is still possible; the intent that comes back says what it is now."""
+        # No key of ours: Stripe would keep a refusal for a day, and the payment may fail meanwhile.
+        try:
+            with _errors_in_our_words():
+                return _intent(self._stripe.v1.payment_intents.cancel(intent_id))
+        except PaymentRefused as refusal:
+            if refusal.code != "payment_intent_unexpected_state":
+                raise
+        return self.get_intent(intent_id)
+
+    def refund(self, intent_id: str, amount: int, *, refund_id: str, reason: str) -> Refund:
+        """Give ``amount`` back, once per ``refund_id`` however late it is repeated."""
+        params: RefundCreateParams = {
+            "payment_intent": intent_id,
+            "amount": amount,
+            "metadata": {"refund_id": refund_id, "reason": reason[:500]},
+        }
+        if reason in _REASONS:
+            params["reason"] = reason
+
+        def create(key: str) -> Refund:
+            # Stripe forgets keys after a day, and keeps failures under them: the metadata decides.
+            found = self._find_refund(intent_id, refund_id)
+            return found or _refund(self._stripe.v1.refunds.create(params, {"idempotency_key": key}))
+
+        return _past_stored_failures(create, f"refund:{refund_id}")
+
+    def verify_event(self, body: bytes, signature: str, now: float) -> dict[str, Any]:
+        """The event, once any of the webhook secrets fits the raw body and the time is near ``now``."""
+        if not any(_signed_with(secret, body, signature) for secret in self._webhook_secrets):
+            raise WebhookRejected("signature")
+        if abs(now - _timestamp(signature)) > TOLERANCE_SECONDS:
+            raise WebhookRejected("timestamp")
+        try:
+            event = json.loads(body)
+        except ValueError:
+            event = None
+        if not isinstance(event, dict) or event.get("object") != "event":
+            raise WebhookRejected("body")
+        return event
+
+    def _find_refund(self, intent_id: str, refund_id: str) -> Refund | None:
+        refunds = self._stripe.v1.refunds.list({"payment_intent": intent_id, "limit": 100})
+        for refund in refunds.auto_paging_iter():
+            if _metadata(refund).get("refund_id") == refund_id:
+                return _refund(refund)
+        return None
+
+
+def _past_stored_failures(attempt: Callable[[str], _T], key: str) -> _T:
+    """Call with ``key``; where Stripe only repeats a failure that it stored under it, with the next key."""
+    for number in range(1, KEYS + 1):
+        try:
+            with _errors_in_our_words():
+                return attempt(key if number == 1 else f"{key}:{number}")
+        except _StoredFailure:
+            continue
+    raise PaymentProviderUnavailable("Stripe only repeats stored failures.")
+
+
+class _StoredFailure(PaymentProviderUnavailable):
+    """A failure that Stripe keeps for its idempotency key: asking again with the same key is useless."""
+
+
+@contextmanager
+def _errors_in_our_words() -> Iterator[None]:
+    # ``from None``: the SDK's errors carry whole answers, client secrets included, and must end here.
+    try:
+        yield
+    except (stripe.CardError, stripe.InvalidRequestError) as error:
+        raise PaymentRefused(str(error), error.code or "invalid_request") from None
+    except stripe.IdempotencyError as error:
+        raise PaymentRefused(str(error), "idempotency_error") from None
+    except stripe.StripeError as error:
+        # Also a refused API key: that is for operators to mend, not an answer about this payment.
+        replayed = (error.headers or {}).get("idempotent-replayed") == "true"
+        unavailable = _StoredFailure if replayed else PaymentProviderUnavailable
+        raise unavailable(f"{type(error).__name__} (HTTP {error.http_status}): {error.request_id}") from None
+
+
+def _signed_with(secret: str, body: bytes, signature: str) -> bool:
+    try:
+        # No tolerance here: the SDK would measure it against the wall clock, and accept the future.
+        return bool(stripe.WebhookSignature.verify_header(body, signature, secret, tolerance=None))
+    except (stripe.SignatureVerificationError, ValueError, TypeError):
+        return False
+
+
+def _timestamp(signature: str) -> int:
+    """The first ``t=``, which is the one that the SDK has verified."""
+    return next(int(item.split("=", 2)[1]) for item in signature.split(",") if item.startswith("t="))
+
+
+def _intent(found: stripe.PaymentIntent) -> Intent:
+    charge = found.latest_charge
+    return Intent(
+        id=found.id,
+        status=found.status,
+        amount=found.amount,
+        amount_received=found.amount_received,
+        amount_capturable=found.amount_capturable,
+        currency=found.currency.upper(),
+        order_id=_metadata(found).get("order_id", ""),
+        client_secret=found.client_secret or "",
+        charge_id=charge.id if isinstance(charge, stripe.Charge) else charge,
+    )
+
+
+def _refund(found: stripe.Refund) -> Refund:
+    return Refund(found.id, found.status or "pending", found.amount, found.currency.upper())
+
+
+def _metadata(found: stripe.PaymentIntent | stripe.Refund) -> dict[str, str]:
+    return found.metadata.to_dict() if found.metadata else {}
