@@ -1,0 +1,1 @@
+"""Stand-ins for Stripe, the marketplaces and the carriers, built to their published contracts."""
