@@ -1,0 +1,31 @@
+"""Every quarter of an hour: what each channel shows against the record."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from oms.bootstrap import app
+from oms.channels.outgoing import send_changes
+from oms.channels.port import ChannelUnavailable
+from oms.channels.sync import ReconcileChannel
+from oms.runtime import telemetry
+from oms.runtime.telemetry import entry_point
+
+_RESERVE_MS = 10_000
+
+
+@entry_point
+def handler(event: dict[str, Any], context: Any) -> dict[str, dict[str, int]]:
+    """Lambda entry; the result counts listings compared, behind and drifted, by channel."""
+    report: dict[str, dict[str, int]] = {}
+    for name, queue_url in sorted(app().settings.channel_queue_urls.items()):
+        send = partial(send_changes, app().sqs, queue_url)
+        reconcile = ReconcileChannel(app().channel(name), app().inventory, send, app().clock)
+        try:
+            report[name] = reconcile.run(lambda: context.get_remaining_time_in_millis() > _RESERVE_MS)
+        except ChannelUnavailable as unavailable:
+            # The next run meets it again; the other channels are not kept waiting.
+            telemetry.count("ChannelPushFailures", channel=name)
+            telemetry.logger.warning("reconcile_postponed", channel=name, detail=str(unavailable))
+    return report

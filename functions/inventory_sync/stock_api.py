@@ -1,0 +1,125 @@
+"""Products, stock, movements and channel listings, for operators and staff."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oms.bootstrap import app
+from oms.channels.registry import channel_names
+from oms.inventory.forms import ListingForm, MovementForm, ProductForm
+from oms.inventory.model import Listing, Product
+from oms.inventory.store import Movement
+from oms.inventory.views import product_view, stock_view
+from oms.runtime import errors
+from oms.runtime.http import ApiRequest, ApiResponse, dispatch, field_problem
+from oms.runtime.telemetry import entry_point
+
+STAFF = ("agent", "warehouse", "ops", "pos")
+
+
+def put_product(request: ApiRequest) -> ApiResponse:
+    """Create or replace a product."""
+    request.require_group("ops")
+    form = request.parse(ProductForm)
+    if form.sku != request.path["sku"]:
+        raise field_problem([("sku", f"must be {request.path['sku']}, as in the path")])
+    parts = app().inventory.products(part.sku for part in form.kit)
+    wrong = [
+        (f"kit[{index}].sku", f"{part.sku} is a kit itself" if part.sku in parts else f"there is no product {part.sku}")
+        for index, part in enumerate(form.kit)
+        if part.sku not in parts or parts[part.sku].kit
+    ]
+    if wrong:
+        raise field_problem(wrong)
+    product = Product(
+        sku=form.sku,
+        title=form.title,
+        price=form.price.amount,
+        currency=form.price.currency,
+        barcodes=tuple(form.barcodes),
+        specs=form.specs,
+        weight_grams=form.weight_grams,
+        dimensions_mm=(form.dimensions_mm[0], form.dimensions_mm[1], form.dimensions_mm[2])
+        if form.dimensions_mm
+        else None,
+        vendors=tuple(vendor.model_dump(exclude_none=True) for vendor in form.vendors),
+        kit={part.sku: part.quantity for part in form.kit},
+        stripes=form.stripes,
+    )
+    return ApiResponse(200, product_view(app().inventory.put_product(product, app().clock())))
+
+
+def get_product(request: ApiRequest) -> ApiResponse:
+    """Show a product."""
+    request.require_group(*STAFF)
+    return ApiResponse(200, product_view(_product(request)))
+
+
+def get_stock(request: ApiRequest) -> ApiResponse:
+    """Show what is available, reserved, allocated and on hand, and what each channel shows."""
+    request.require_group(*STAFF)
+    product = _product(request)
+    inventory = app().inventory
+    level = inventory.sellable(product.sku)
+    view = stock_view(product.sku, level.available, inventory.locations(product.sku), inventory.states_of(product.sku))
+    if product.kit:
+        # A kit has no units of its own: what is on hand or reserved is told of its parts.
+        view |= {"reserved": 0, "kit": dict(product.kit)}
+    return ApiResponse(200, view)
+
+
+def move_stock(request: ApiRequest) -> ApiResponse:
+    """Receive, adjust, count or write off units."""
+    request.require_group("ops", "warehouse")
+    key = request.idempotency_key()
+    form = request.parse(MovementForm)
+    movement = Movement(
+        kind=form.type,
+        sku=form.sku,
+        quantity=form.quantity,
+        facility=form.facility,
+        bin=form.bin or "",
+        reason=form.reason,
+        actor=request.actor,
+        key=key,
+        at=app().clock(),
+    )
+    return ApiResponse(201, app().inventory.move(movement))
+
+
+def put_listing(request: ApiRequest) -> ApiResponse:
+    """List a SKU on a channel, or change its terms there."""
+    request.require_group("ops")
+    channel = request.path["channel"]
+    if channel not in channel_names():
+        raise errors.NotFound(f"There is no channel {channel}; there are {', '.join(channel_names())}.")
+    product = _product(request)
+    form = request.parse(ListingForm) if request.body else ListingForm()
+    known = app().inventory.listings(product.sku).get(channel)
+    listing_id = form.listing_id or (known.listing_id if known else product.sku)
+    listing = Listing(sku=product.sku, channel=channel, listing_id=listing_id, **form.terms())
+    app().inventory.put_listing(listing, app().clock())
+    return ApiResponse(200, {"sku": product.sku, "channel": channel, "listing_id": listing_id, **form.terms()})
+
+
+def _product(request: ApiRequest) -> Product:
+    sku = request.path["sku"]
+    product = app().inventory.product(sku)
+    if product is None:
+        raise errors.NotFound(f"There is no product {sku}.")
+    return product
+
+
+ROUTES = {
+    "PUT /products/{sku}": put_product,
+    "GET /products/{sku}": get_product,
+    "GET /stock/{sku}": get_stock,
+    "POST /stock/movements": move_stock,
+    "PUT /stock/{sku}/listings/{channel}": put_listing,
+}
+
+
+@entry_point
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Lambda entry."""
+    return dispatch(event, ROUTES)

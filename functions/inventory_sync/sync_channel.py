@@ -1,0 +1,54 @@
+"""A channel's queue: pushes the quantities of changed SKUs to that channel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oms.bootstrap import app
+from oms.channels.outgoing import read_change
+from oms.channels.port import ChannelThrottled, ChannelUnavailable
+from oms.channels.sync import Changed
+from oms.runtime import telemetry
+from oms.runtime.telemetry import entry_point
+
+_BUSY_SECONDS = 2
+_PAUSE_SECONDS = 15
+
+
+@entry_point
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Lambda entry: many messages of one SKU are one push; what did not get through comes back soon."""
+    channel = app().settings.require("channel")
+    changes: dict[str, Changed] = {}
+    failed: dict[str, int] = {}
+    for record in event["Records"]:
+        try:
+            changes[record["messageId"]] = read_change(record)
+        except (ValueError, KeyError):
+            telemetry.logger.exception("message_unreadable", channel=channel)
+            failed[record["messageId"]] = _PAUSE_SECONDS
+    try:
+        again = app().syncing(channel, context.aws_request_id).push(list(changes.values()))
+        failed |= {message: _BUSY_SECONDS for message, change in changes.items() if change.sku in again}
+    except ChannelUnavailable as unavailable:
+        pause = unavailable.retry_after if isinstance(unavailable, ChannelThrottled) else _PAUSE_SECONDS
+        telemetry.count("ChannelPushFailures", channel=channel)
+        telemetry.logger.warning("channel_unavailable", channel=channel, detail=str(unavailable), pause=pause)
+        failed |= dict.fromkeys(changes, max(1, int(pause)))
+    _come_back(event, failed)
+    return {"batchItemFailures": [{"itemIdentifier": message} for message in failed]}
+
+
+def _come_back(event: dict[str, Any], failed: dict[str, int]) -> None:
+    """Let failed messages return after their own pause rather than the queue's long visibility timeout."""
+    for record in event["Records"]:
+        if record["messageId"] not in failed:
+            continue
+        name = record["eventSourceARN"].rsplit(":", 1)[-1]
+        url = next(url for url in app().settings.channel_queue_urls.values() if url.rsplit("/", 1)[-1] == name)
+        try:
+            app().sqs.change_message_visibility(
+                QueueUrl=url, ReceiptHandle=record["receiptHandle"], VisibilityTimeout=failed[record["messageId"]]
+            )
+        except Exception:
+            telemetry.logger.exception("visibility_unchanged", queue=name)

@@ -1,0 +1,112 @@
+"""One way to call a marketplace: what an answer means for trying again is decided here, for all adapters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from oms.channels.port import ChannelRefused, ChannelThrottled, ChannelUnavailable
+from oms.runtime.outbound import HttpRequest, HttpResponse, Transport, Unreachable
+
+TIMEOUT_SECONDS = 10.0
+LONGEST_PAUSE_SECONDS = 86_400.0
+_DETAIL_LENGTH = 200
+
+
+class ChannelApi:
+    """A marketplace's HTTP API: sends with credentials, and turns failures into the port's exceptions.
+
+    ``headers`` is asked on every call, since access tokens are renewed while a process lives. ``pause`` is
+    the wait after a 429 that names none. The host comes from configuration: no URL in an answer is followed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        base_url: str,
+        transport: Transport,
+        headers: Callable[[], Mapping[str, str]],
+        pause: float,
+    ) -> None:
+        self._name = name
+        self._base = base_url.rstrip("/")
+        self._transport = transport
+        self._headers = headers
+        self._pause = pause
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        payload: Any = None,
+        form: Mapping[str, str] | None = None,
+        also: Sequence[int] = (),
+    ) -> HttpResponse:
+        """Send once. Returns 2xx answers and those in ``also``; raises for every other.
+
+        An expired token (401) and a conflict with another change (409) count as unavailable: the same call
+        succeeds once the secret is renewed, or the other change is over.
+        """
+        headers = {"accept": "application/json", **self._headers()}
+        body = b""
+        if payload is not None:
+            headers["content-type"] = "application/json"
+            body = json.dumps(payload, separators=(",", ":")).encode()
+        elif form is not None:
+            headers["content-type"] = "application/x-www-form-urlencoded"
+            body = urlencode(form).encode()
+        url = f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
+        try:
+            response = self._transport(HttpRequest(method, url, headers, body), timeout=TIMEOUT_SECONDS)
+        except Unreachable as error:
+            raise ChannelUnavailable(f"{self._name} did not answer {method} {path}") from error
+        if 200 <= response.status < 300 or response.status in also:
+            return response
+        said = f"{self._name} answered {response.status} to {method} {path}: {refusal_text(response)}"
+        if response.status == 429:
+            raise ChannelThrottled(said, self._retry_after(response))
+        if response.status >= 500 or response.status in (401, 408, 409):
+            raise ChannelUnavailable(said)
+        raise ChannelRefused(said)
+
+    def document(self, response: HttpResponse) -> dict[str, Any]:
+        """The answer as a JSON object; a proxy's error page in its place counts as no answer."""
+        try:
+            value = response.json()
+        except ValueError as error:
+            raise ChannelUnavailable(f"{self._name} answered something that is not JSON") from error
+        if not isinstance(value, dict):
+            raise ChannelUnavailable(f"{self._name} answered something that is not an object")
+        return value
+
+    def _retry_after(self, response: HttpResponse) -> float:
+        try:
+            seconds = float(response.headers.get("retry-after", ""))
+        except ValueError:
+            return self._pause
+        return min(seconds, LONGEST_PAUSE_SECONDS) if seconds > 0 else self._pause
+
+
+def refusal_text(response: HttpResponse) -> str:
+    """What an error answer says, shortened for a log line."""
+    try:
+        value = response.json()
+    except ValueError:
+        return "no explanation"
+    if isinstance(value, dict):
+        if isinstance(value.get("error"), str):
+            return str(value["error"])[:_DETAIL_LENGTH]
+        if isinstance(value.get("errors"), list):
+            return error_text(value["errors"]) or "no explanation"
+    return "no explanation"
+
+
+def error_text(errors: Sequence[Any]) -> str:
+    """A list of ``{"errorId", "message"}`` in one line."""
+    known = [each for each in errors if isinstance(each, dict)]
+    told = [f"{each.get('errorId', '?')} {each.get('message', '')}" for each in known]
+    return "; ".join(told)[:_DETAIL_LENGTH]
