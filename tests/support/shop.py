@@ -28,6 +28,7 @@ from local.simulators.stripe import StripeCore, sign
 from oms import bootstrap
 from oms.inventory.model import Listing, Product
 from oms.inventory.store import Movement
+from oms.orders.model import Order, order_id_for
 from oms.runtime.clock import to_text
 from oms.runtime.dynamo import from_item, to_item
 from oms.runtime.settings import Settings
@@ -75,7 +76,12 @@ class Shop:
         self.etsy = EtsyCore(clock, self.deliveries.append, callback_url=f"{API}/channels/etsy/callbacks")
         self.ebay = EbayCore(clock, self.deliveries.append, callback_url=f"{API}/channels/ebay/callbacks")
         self.easypost = EasyPostCore(clock, self.deliveries.append)
-        cores: dict[str, Core] = {"stripe": self.stripe, "etsy": self.etsy, "ebay": self.ebay, "easypost": self.easypost}
+        cores: dict[str, Core] = {
+            "stripe": self.stripe,
+            "etsy": self.etsy,
+            "ebay": self.ebay,
+            "easypost": self.easypost,
+        }
         for table in load().tables:
             definition = {key: value for key, value in table.items() if key != "SSESpecification"}
             boto3.client("dynamodb").create_table(**definition)
@@ -298,6 +304,10 @@ class Shop:
     def available(self, sku: str = "SHIRT") -> int:
         """What may still be promised."""
         return self.app.inventory.level(sku).available
+
+    def order_of(self, channel: str, external_id: str) -> Order:
+        """Our order for a marketplace's."""
+        return self.app.orders.require(order_id_for(channel, external_id))
 
     def identity_holds(self, *skus: str) -> bool:
         """Whether available + (promised − oversold) = on hand − damaged, for each SKU."""

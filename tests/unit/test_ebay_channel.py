@@ -162,16 +162,17 @@ def test_trouble_while_trying_another_way_can_be_repeated(rig: Rig) -> None:
     assert push(rig, listing, 0).accepted
 
 
-def test_a_push_that_only_the_sku_took_is_not_later_taken_for_done() -> None:
+@pytest.mark.parametrize(("status", "error"), [(400, 25002), (500, 25001)])
+def test_a_push_that_only_the_sku_took_is_not_later_taken_for_done(status: int, error: int) -> None:
     half = bulk_answer(
         {"sku": "A", "statusCode": 200},
-        {"sku": "A", "offerId": "1", "statusCode": 400, "errors": [{"errorId": 25002}]},
+        {"sku": "A", "offerId": "1", "statusCode": status, "errors": [{"errorId": error}]},
     )
     sent: list[HttpRequest] = []
     offer = (200, {"status": "PUBLISHED", "availableQuantity": 3})
     channel = answering("ebay", half, offer, bulk_answer({"sku": "A", "statusCode": 200}), sent=sent)
     (result,) = channel.push_quantities([Quantity(ListingRef("A", "1"), 10)])
-    assert not result.accepted
+    assert (result.accepted, result.retryable) == (False, status == 500)
     (row,) = json.loads(sent[-1].body)["requests"]
     assert row == {"sku": "A", "shipToLocationAvailability": {"quantity": 3}}
 

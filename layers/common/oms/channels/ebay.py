@@ -184,7 +184,7 @@ class EbayChannel:
             return []
         asked = [Quantity(row.listing, max(0, min(row.quantity, MAX_QUANTITY))) for row in rows]
         return [
-            self._settle(row, answer) if row.listing.listing_id and answer.is_refused else answer.result(row)
+            self._settle(row, answer) if row.listing.listing_id and answer.is_unsettled else answer.result(row)
             for row, answer in zip(asked, self._update(asked, with_offers=True), strict=True)
         ]
 
@@ -193,8 +193,10 @@ class EbayChannel:
         path = f"{_FULFILLMENT}/order/{quote(external_id, safe='')}/shipping_fulfillment"
         told = self._api.document(self._api.send("GET", path)).get("fulfillments") or []
         tracking = _bare(parcel.tracking_number)
+        if tracking and any(_tracking_of(each).upper() == tracking.upper() for each in told):
+            return
         lines = dict(parcel.lines) or self._unshipped(external_id, told)
-        if any(_is_same(each, tracking, lines) for each in told) or not lines:
+        if not lines or (not tracking and any(_is_untracked(each, lines) for each in told)):
             return
         payload: dict[str, Any] = {
             "lineItems": [{"lineItemId": line, "quantity": quantity} for line, quantity in lines.items()],
@@ -260,7 +262,8 @@ class EbayChannel:
         left = {str(line["lineItemId"]): int(line["quantity"]) for line in order["lineItems"]}
         for fulfillment in told:
             for line in fulfillment.get("lineItems") or []:
-                left[str(line["lineItemId"])] -= int(line.get("quantity") or 0)
+                line_id = str(line["lineItemId"])
+                left[line_id] = left.get(line_id, 0) - int(line.get("quantity") or 0)
         return {line: quantity for line, quantity in left.items() if quantity > 0}
 
     def _update(self, rows: Sequence[Quantity], *, with_offers: bool) -> list[_Answer]:
@@ -314,7 +317,7 @@ class EbayChannel:
             # Without the seller's out-of-stock control a live listing cannot stand at zero: it has to end.
             self._api.send("POST", f"{offer}/withdraw")
         alone = self._update([row], with_offers=False)[0]
-        if row.quantity == 0 or alone.is_refused:
+        if row.quantity == 0 or not alone.accepted:
             return alone.result(row)
         try:
             self._api.send("POST", f"{offer}/publish")
@@ -370,9 +373,9 @@ class _Answer:
         )
 
     @property
-    def is_refused(self) -> bool:
-        """eBay said no, and saying the same again will not change that."""
-        return not self.accepted and not self.retryable
+    def is_unsettled(self) -> bool:
+        """Saying the same again would not help, or only the SKU's level took the number."""
+        return not self.accepted and (not self.retryable or self.sku_done)
 
     def result(self, row: Quantity) -> RowResult:
         """In the port's words."""
@@ -513,11 +516,13 @@ def _error_ids(answer: Mapping[str, Any]) -> set[int]:
     return {int(error.get("errorId") or 0) for error in answer.get("errors") or []}
 
 
-def _is_same(fulfillment: Mapping[str, Any], tracking: str, lines: Mapping[str, int]) -> bool:
-    if tracking:
-        return _bare(str(fulfillment.get("shipmentTrackingNumber") or "")).upper() == tracking.upper()
+def _tracking_of(fulfillment: Mapping[str, Any]) -> str:
+    return _bare(str(fulfillment.get("shipmentTrackingNumber") or ""))
+
+
+def _is_untracked(fulfillment: Mapping[str, Any], lines: Mapping[str, int]) -> bool:
     told = {str(each["lineItemId"]): each.get("quantity") for each in fulfillment.get("lineItems") or []}
-    return not fulfillment.get("shipmentTrackingNumber") and told == dict(lines)
+    return not _tracking_of(fulfillment) and told == dict(lines)
 
 
 def _bare(text: str) -> str:

@@ -98,7 +98,7 @@ class SyncChannel:
     def _is_acknowledged(self, listing: Listing) -> bool:
         state = self.inventory.channel_states(self.channel.name, [listing.sku]).get(listing.sku)
         quantity, level = self._target(listing)
-        return state is not None and state.acknowledged == quantity and state.acknowledged_version >= level.version
+        return state is not None and state.is_acknowledged(quantity) and state.acknowledged_version >= level.version
 
     def _push_batch(self, listings: Mapping[str, Listing], changed: Mapping[str, Changed]) -> dict[str, str]:
         name = self.channel.name
@@ -116,7 +116,7 @@ class SyncChannel:
         for sku, (quantity, level) in wanted.items():
             result = results.get(sku) or RowResult(sku, False, 0, "the channel said nothing of it", retryable=True)
             if result.accepted:
-                self._acknowledged(sku, result.quantity, level, changed[sku])
+                self._acknowledged(sku, quantity, result.quantity, level, changed[sku])
                 continue
             self.inventory.record_push_failure(name, sku, self.owner, quantity, level.version, result.detail)
             telemetry.count("ChannelPushFailures", channel=name)
@@ -138,15 +138,22 @@ class SyncChannel:
                     self.take_in(self.channel.name, order)
                 return
 
-    def _acknowledged(self, sku: str, quantity: int, level: StockLevel, change: Changed) -> None:
+    def _acknowledged(self, sku: str, asked: int, shown: int, level: StockLevel, change: Changed) -> None:
         now = self.clock()
         lag_ms = _milliseconds_since(change.changed_at, now)
-        self.inventory.record_acknowledged(self.channel.name, sku, self.owner, quantity, level.version, now, lag_ms)
+        self.inventory.record_acknowledged(
+            self.channel.name,
+            sku,
+            self.owner,
+            published=asked,
+            acknowledged=shown,
+            version=level.version,
+            now=now,
+            lag_ms=lag_ms,
+        )
         if lag_ms is not None:
             telemetry.milliseconds("ChannelLag", lag_ms, channel=self.channel.name)
-        telemetry.logger.info(
-            "channel_acknowledged", channel=self.channel.name, sku=sku, quantity=quantity, lag_ms=lag_ms
-        )
+        telemetry.logger.info("channel_acknowledged", channel=self.channel.name, sku=sku, quantity=shown, lag_ms=lag_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +189,8 @@ class ReconcileChannel:
             level = self.inventory.sellable(sku)
             target = min(listing.quantity_for(level.available), self.channel.limits.max_quantity)
             state = states.get(sku)
-            behind = state is None or state.acknowledged != target
-            drifted = not behind and shown.get(sku) != target
+            behind = state is None or not state.is_acknowledged(target)
+            drifted = state is not None and not behind and shown.get(sku) != state.acknowledged
             seen["behind"] += behind
             seen["drifted"] += drifted
             if drifted:

@@ -49,6 +49,10 @@ class ChannelState:
     lag_ms: int | None = None
     failure: str = ""
 
+    def is_acknowledged(self, quantity: int) -> bool:
+        """Whether this quantity was the last one asked for, and the channel took it."""
+        return self.acknowledged is not None and self.published == quantity and not self.failure
+
 
 @dataclass(frozen=True, slots=True)
 class StockLevel:
@@ -439,16 +443,26 @@ class DynamoInventory:
         self._as_owner(channel, sku, owner, "REMOVE lease_until, lease_owner", {})
 
     def record_acknowledged(
-        self, channel: str, sku: str, owner: str, quantity: int, version: int, now: datetime, lag_ms: int | None
+        self,
+        channel: str,
+        sku: str,
+        owner: str,
+        *,
+        published: int,
+        acknowledged: int,
+        version: int,
+        now: datetime,
+        lag_ms: int | None,
     ) -> None:
-        """Write down what the channel shows for which version of the stock, and end the lease."""
+        """Write down what was asked for, what the channel shows (its own limits may make that less) and for which
+        version of the stock, and end the lease."""
         self._as_owner(
             channel,
             sku,
             owner,
-            "SET published = :q, published_version = :v, acknowledged = :q, acknowledged_version = :v, "
+            "SET published = :asked, published_version = :v, acknowledged = :shown, acknowledged_version = :v, "
             "acknowledged_at = :now, lag_ms = :lag REMOVE lease_until, lease_owner, failure",
-            {":q": quantity, ":v": version, ":now": to_text(now), ":lag": lag_ms},
+            {":asked": published, ":shown": acknowledged, ":v": version, ":now": to_text(now), ":lag": lag_ms},
         )
 
     def record_push_failure(self, channel: str, sku: str, owner: str, quantity: int, version: int, detail: str) -> None:
