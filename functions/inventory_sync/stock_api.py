@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from oms.bootstrap import app
 from oms.channels.registry import channel_names
-from oms.inventory.forms import ListingForm, MovementForm, ProductForm
+from oms.fulfillment.carrier import Address
+from oms.fulfillment.facilities import put_facility
+from oms.inventory.forms import FACILITY_PATTERN, FacilityForm, ListingForm, MovementForm, ProductForm
 from oms.inventory.model import Listing, Product
 from oms.inventory.store import Movement
 from oms.inventory.views import product_view, stock_view
@@ -102,6 +105,26 @@ def put_listing(request: ApiRequest) -> ApiResponse:
     return ApiResponse(200, {"sku": product.sku, "channel": channel, "listing_id": listing_id, **form.terms()})
 
 
+def put_facility_address(request: ApiRequest) -> ApiResponse:
+    """Enter where parcels of a facility come from."""
+    request.require_group("ops")
+    form = request.parse(FacilityForm)
+    told = form.address.model_dump(exclude_none=True)
+    put_facility(
+        app().inventory,
+        Address(**told, phone=form.phone or ""),
+        app().clock(),
+        _facility_code(request.path["facility"]),
+    )
+    return ApiResponse(200, {"facility": request.path["facility"], "address": told, "phone": form.phone})
+
+
+def _facility_code(text: str) -> str:
+    if not re.fullmatch(FACILITY_PATTERN, text):
+        raise field_problem([("facility", "lower-case letters, digits and hyphens, 32 at most")])
+    return text
+
+
 def _product(request: ApiRequest) -> Product:
     sku = request.path["sku"]
     product = app().inventory.product(sku)
@@ -116,6 +139,7 @@ ROUTES = {
     "GET /stock/{sku}": get_stock,
     "POST /stock/movements": move_stock,
     "PUT /stock/{sku}/listings/{channel}": put_listing,
+    "PUT /facilities/{facility}": put_facility_address,
 }
 
 

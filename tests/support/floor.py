@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from local.simulators.core import Request
 from oms.fulfillment.carrier import Address
 from oms.fulfillment.facilities import put_facility
+from oms.orders.model import Event, Hold, Order
+from oms.orders.store import Change
+from oms.runtime.clock import to_text
 from oms.runtime.dynamo import to_item
 from tests.support.shop import STAFF_CLAIMS, Answer, Context, Shop, _everything
 
@@ -279,8 +283,40 @@ class Floor:
         while tasks := self.work()["tasks"]:
             self.do(tasks[0])
 
-    def labels(self) -> dict[str, Any]:
-        """What the carrier sold."""
-        from local.simulators.core import Request
+    def label_count(self) -> int:
+        """How many labels are paid for: bought and not given back."""
+        labels = self.shop.easypost.handle(Request.to("GET", "/_sim/labels")).json()
+        return sum(1 for label in labels if not label["refund_status"])
 
-        return dict(self.shop.easypost.handle(Request.to("GET", "/_sim/labels")).json())
+    def carrier_fails(self, *faults: Mapping[str, Any], down: bool = False) -> None:
+        """The carrier's next answers go wrong."""
+        body = json.dumps({"down": down, "next": list(faults)}).encode()
+        self.shop.easypost.handle(Request.to("POST", "/_sim/faults", {"content-type": "application/json"}, body))
+
+    def hold(self, order_id: str, kind: str = "operator") -> None:
+        """A person stops an order."""
+        now = to_text(self.shop.now)
+
+        def held(order: Order) -> Change:
+            holds = {**order.holds, kind: Hold("a question", "kim", now, now)}
+            return Change(replace(order, holds=holds), Event("HoldPlaced", "staff:kim", "a question"))
+
+        self.shop.app.orders.change(order_id, held, self.shop.now)
+
+    def release(self, order_id: str) -> None:
+        """A person lets an order go on."""
+
+        def released(order: Order) -> Change:
+            return Change(replace(order, holds={}), Event("HoldReleased", "staff:kim", "solved"))
+
+        self.shop.app.orders.change(order_id, released, self.shop.now)
+        self.settle()
+
+    def order(self, placed: Answer) -> Order:
+        """The order as it is kept."""
+        return self.shop.app.orders.require(placed.body["order_id"])
+
+    def place(self, sku: str = "SHIRT", facility: str = "main") -> tuple[int, int]:
+        """On hand and allocated at a facility."""
+        place = self.shop.app.inventory.locations(sku)[facility]
+        return place.on_hand, place.allocated

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from oms.channels.sync import SyncChannel
     from oms.fulfillment.carrier import Carrier
     from oms.orders.ending import EndOrders
+    from oms.orders.holding import HoldOrders
     from oms.orders.placing import PlaceOrders
     from oms.orders.reservation import Reservations
     from oms.payments.apply import ApplyPayments
@@ -40,6 +41,7 @@ class App:
     clock: Clock = utc_now
     monotonic: Callable[[], float] = time.monotonic
     client: Callable[[str], Any] = aws.client
+    _channels: dict[str, Channel] = field(default_factory=dict, repr=False)
     _gateways: dict[tuple[str, ...], PaymentGateway] = field(default_factory=dict, repr=False)
 
     # ---- AWS -----------------------------------------------------------------------------------------------------
@@ -91,9 +93,11 @@ class App:
 
     def channel(self, name: str) -> Channel:
         """The adapter of a sales channel. Raises ``UnknownChannel``."""
-        from oms.channels.registry import build
+        if name not in self._channels:
+            from oms.channels.registry import build
 
-        return build(name, self.settings, self.secrets, self.transport)
+            self._channels[name] = build(name, self.settings, self.secrets, self.transport)
+        return self._channels[name]
 
     @property
     def carrier(self) -> Carrier:
@@ -135,6 +139,12 @@ class App:
         from oms.orders.ending import EndOrders
 
         return EndOrders(self.orders, self.inventory, self.clock)
+
+    @cached_property
+    def holding(self) -> HoldOrders:
+        from oms.orders.holding import HoldOrders
+
+        return HoldOrders(self.orders, self.clock)
 
     @cached_property
     def payments(self) -> ApplyPayments:

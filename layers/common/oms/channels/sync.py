@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from oms.channels.port import Channel, ExternalOrder, ListingRef, Quantity, RowResult
 from oms.inventory.model import Listing
-from oms.inventory.store import DynamoInventory, StockLevel
+from oms.inventory.store import ChannelState, DynamoInventory, StockLevel
 from oms.runtime import telemetry
 from oms.runtime.clock import Clock, from_text, to_text
 from oms.runtime.dynamo import from_item
@@ -104,9 +104,16 @@ class SyncChannel:
         name = self.channel.name
         refs = {sku: ListingRef(sku, listing.listing_id) for sku, listing in listings.items()}
         shown = self.channel.read_quantities(list(refs.values()))
-        self._hear_of_sales(listings, shown)
+        states = self.inventory.channel_states(name, list(listings))
+        self._hear_of_sales(listings, shown, states)
         wanted = {sku: self._target(listing) for sku, listing in listings.items()}
-        rows = [Quantity(refs[sku], quantity) for sku, (quantity, _) in wanted.items() if shown.get(sku) != quantity]
+        # What a channel shows may be only part of what it keeps, so a push that failed is made again all the same.
+        unsure = {sku for sku in listings if changed[sku].force or (sku in states and states[sku].failure)}
+        rows = [
+            Quantity(refs[sku], quantity)
+            for sku, (quantity, _) in wanted.items()
+            if shown.get(sku) != quantity or sku in unsure
+        ]
         pushed = {row.listing.sku for row in rows}
         results = {sku: RowResult(sku, True, quantity) for sku, (quantity, _) in wanted.items() if sku not in pushed}
         if rows:
@@ -125,10 +132,11 @@ class SyncChannel:
                 again[sku] = result.detail
         return again
 
-    def _hear_of_sales(self, listings: Mapping[str, Listing], shown: Mapping[str, int]) -> None:
+    def _hear_of_sales(
+        self, listings: Mapping[str, Listing], shown: Mapping[str, int], states: Mapping[str, ChannelState]
+    ) -> None:
         """The publish race: a channel that shows fewer units than it acknowledged has sold some, or was edited. Its
         orders come first, or the push would put the sold units on sale again."""
-        states = self.inventory.channel_states(self.channel.name, list(listings))
         for sku, listing in listings.items():
             state = states.get(sku)
             if state is None or state.acknowledged is None or sku not in shown:

@@ -23,9 +23,7 @@ _MILLS = {"BHD", "JOD", "KWD", "OMR", "TND"}
 class EasyPostCarrier:
     """``Carrier`` on EasyPost's API v2."""
 
-    def __init__(
-        self, api_key: str, *, api_base: str, transport: Transport, label_format: str = "PDF"
-    ) -> None:
+    def __init__(self, api_key: str, *, api_base: str, transport: Transport, label_format: str = "PDF") -> None:
         self._authorization = "Basic " + base64.b64encode(f"{api_key}:".encode()).decode()
         self._base = api_base.rstrip("/") + "/v2"
         self._transport = transport
@@ -83,9 +81,7 @@ class EasyPostCarrier:
             headers["content-type"] = "application/json"
             content = json.dumps(body).encode()
         try:
-            answer = self._transport(
-                HttpRequest(method, self._base + path, headers, content), timeout=TIMEOUT_SECONDS
-            )
+            answer = self._transport(HttpRequest(method, self._base + path, headers, content), timeout=TIMEOUT_SECONDS)
         except Unreachable as error:
             raise CarrierUnavailable("EasyPost did not answer.") from error
         # A refused key (401, 403) is for operators to mend; it says nothing about this parcel.

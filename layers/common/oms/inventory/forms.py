@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from oms.orders.forms import Form, ShortText, Sku
+from oms.orders.forms import AddressForm, Form, ShortText, Sku
 from oms.orders.pricing import CURRENCIES
 
-Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+FACILITY_PATTERN = r"^[a-z0-9][a-z0-9-]{0,31}$"
+Code = Annotated[str, StringConstraints(pattern=FACILITY_PATTERN)]
 Barcode = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]{4,32}$")]
 Units = Annotated[int, Field(ge=0, le=10_000_000)]
 
@@ -92,6 +93,13 @@ class MovementForm(Form):
         if self.type == "count" and self.quantity < 0:
             raise ValueError("quantity of count must not be negative")
         return self
+
+
+class FacilityForm(Form):
+    """``PUT /facilities/{facility}``: the address that carriers print as the sender."""
+
+    address: AddressForm
+    phone: Annotated[str, StringConstraints(pattern=r"^\+?[0-9 ().-]{5,30}$")] | None = None
 
 
 class ListingForm(Form):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, StringConstraints, model_validator
 
@@ -108,3 +108,18 @@ class CancelOrderForm(Form):
 
     reason: Annotated[str, StringConstraints(strip_whitespace=True, max_length=200)] = "requested by the customer"
     lines: Annotated[list[CancelLineForm], Field(min_length=1, max_length=200)] | None = None
+
+
+class HoldForm(Form):
+    """``POST /orders/{id}/holds``: why, who has to act, and within how many hours."""
+
+    kind: Literal["payment", "fraud", "address", "inventory", "operator", "dispute"]
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=200)]
+    owner: ShortText = "customer service"
+    hours: Annotated[int, Field(ge=1, le=720)] = 24
+
+
+class ReleaseForm(Form):
+    """``DELETE /orders/{id}/holds/{kind}``: why the order may go on."""
+
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=200)]

@@ -1,0 +1,60 @@
+"""What staff see and do about an order: its verified history, and its holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oms.bootstrap import app
+from oms.orders.forms import HoldForm, ReleaseForm
+from oms.orders.model import HOLD_KINDS
+from oms.orders.reading import order_view, timeline_view
+from oms.runtime import errors
+from oms.runtime.http import ApiRequest, ApiResponse, dispatch
+from oms.runtime.telemetry import entry_point
+
+STAFF = ("agent", "warehouse", "ops", "pos")
+
+
+def timeline(request: ApiRequest) -> ApiResponse:
+    """Tell an order's whole history, and whether its hashes prove it."""
+    request.require_group(*STAFF)
+    return ApiResponse(200, timeline_view(app().orders, app().orders.require(request.path["id"])))
+
+
+def hold(request: ApiRequest) -> ApiResponse:
+    """Stop an order until somebody releases it."""
+    request.require_group("agent", "ops")
+    form = request.parse(HoldForm)
+    order = app().holding.put(
+        request.path["id"],
+        form.kind,
+        reason=form.reason,
+        owner=form.owner,
+        hours=form.hours,
+        actor=request.actor,
+    )
+    return ApiResponse(200, order_view(app().orders, order, staff=True))
+
+
+def release(request: ApiRequest) -> ApiResponse:
+    """Let a held order go on."""
+    request.require_group("agent", "ops")
+    kind = request.path["kind"]
+    if kind not in HOLD_KINDS:
+        raise errors.NotFound(f"There is no hold of kind {kind}.")
+    form = request.parse(ReleaseForm)
+    order = app().holding.release(request.path["id"], kind, reason=form.reason, actor=request.actor)
+    return ApiResponse(200, order_view(app().orders, order, staff=True))
+
+
+ROUTES = {
+    "GET /orders/{id}/timeline": timeline,
+    "POST /orders/{id}/holds": hold,
+    "DELETE /orders/{id}/holds/{kind}": release,
+}
+
+
+@entry_point
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Lambda entry."""
+    return dispatch(event, ROUTES)

@@ -1,0 +1,69 @@
+"""The steps of the workflow: allocate, offer_pick, offer_pack, ship, and park when one of them failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from oms.bootstrap import app
+from oms.fulfillment.allocation import AllocateOrders
+from oms.fulfillment.dispatch import ShipParcels
+from oms.fulfillment.offering import OfferTasks
+from oms.fulfillment.pausing import PauseFulfillment
+from oms.runtime.telemetry import entry_point
+
+Event = dict[str, Any]
+
+
+def allocate(event: Event) -> Event:
+    """Set the order's units aside; the answer lists its parcels."""
+    parts = app()
+    shipments = AllocateOrders(parts.orders, parts.inventory, parts.clock).allocate(event["order_id"], event["run"])
+    return {"order_id": event["order_id"], "shipments": shipments}
+
+
+def offer_pick(event: Event) -> Event:
+    """Put a pick into the queue of work under the step's token."""
+    return _offer(event, "pick")
+
+
+def offer_pack(event: Event) -> Event:
+    """Put a pack into the queue of work under the step's token."""
+    return _offer(event, "pack")
+
+
+def _offer(event: Event, kind: str) -> Event:
+    parts = app()
+    OfferTasks(parts.orders, parts.clock).offer(event["shipment"], kind, event["task_token"], event["run"])
+    return {"shipment": event["shipment"]}
+
+
+def ship(event: Event) -> Event:
+    """Label the parcel and let it leave."""
+    parts = app()
+    shipping = ShipParcels(parts.orders, parts.inventory, parts.clock, lambda: parts.carrier)
+    return {"shipment": shipping.ship(event["shipment"], event["run"]).shipment_id}
+
+
+def park(event: Event) -> Event:
+    """Leave the order so that it is seen, and so that a later run can go on."""
+    parts = app()
+    PauseFulfillment(parts.orders, parts.clock).park(
+        event["order_id"], event["run"], event["error"], event.get("shipment")
+    )
+    return {"order_id": event["order_id"]}
+
+
+STEPS: dict[str, Callable[[Event], Event]] = {
+    "allocate": allocate,
+    "offer_pick": offer_pick,
+    "offer_pack": offer_pack,
+    "ship": ship,
+    "park": park,
+}
+
+
+@entry_point
+def handler(event: Event, context: Any) -> Event:
+    """Lambda entry; errors reach the state machine by their class's name."""
+    return STEPS[event["step"]](event)

@@ -1,0 +1,71 @@
+"""Telling a marketplace that its order has left: every parcel once, with its tracking number."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from oms.channels.port import Channel, ShippedParcel
+from oms.fulfillment.shipments import LEFT, DynamoShipments, Shipment
+from oms.orders.model import Effect, Event, Order
+from oms.orders.store import Change, DynamoOrders
+from oms.runtime import telemetry
+from oms.runtime.clock import Clock, from_text, to_text
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmShipments:
+    """Confirming shipped parcels to the channel that sold them."""
+
+    orders: DynamoOrders
+    clock: Clock
+    channel: Callable[[str], Channel]
+
+    def confirm(self, order_id: str) -> None:
+        """Tell the channel of every parcel that it does not know of, and write down that it does.
+
+        A parcel that leaves meanwhile is told as well. Raises ``ChannelUnavailable`` and ``ChannelRefused``.
+        """
+        shipments = DynamoShipments(self.orders.table)
+
+        def told(order: Order) -> Change | None:
+            if Effect.CONFIRM_SHIPMENT not in order.effects or _untold(shipments, order_id):
+                return None
+            return Change(
+                order.without_effect(Effect.CONFIRM_SHIPMENT),
+                Event("ShipmentConfirmed", f"channel:{order.channel}", "told of every parcel"),
+            )
+
+        order = self.orders.require(order_id)
+        while Effect.CONFIRM_SHIPMENT in order.effects:
+            for shipment in _untold(shipments, order_id):
+                self._tell(order, shipment)
+                shipments.change(shipment.shipment_id, self._told)
+            order = self.orders.change(order_id, told, self.clock())
+
+    def _tell(self, order: Order, shipment: Shipment) -> None:
+        parcel = ShippedParcel(
+            carrier=shipment.label.carrier if shipment.label else "",
+            tracking_number=shipment.label.tracking_number if shipment.label else "",
+            shipped_at=from_text(shipment.shipped_at),
+            lines=_channel_lines(order, shipment),
+        )
+        self.channel(order.channel).confirm_shipment(order.external_id, parcel)
+        telemetry.count("ShipmentsConfirmed", channel=order.channel)
+        telemetry.logger.info("shipment_confirmed", shipment_id=shipment.shipment_id, channel=order.channel)
+
+    def _told(self, shipment: Shipment) -> Shipment | None:
+        return None if shipment.told_at else replace(shipment, told_at=to_text(self.clock()))
+
+
+def _untold(shipments: DynamoShipments, order_id: str) -> list[Shipment]:
+    return [shipment for shipment in shipments.of(order_id) if shipment.status in LEFT and not shipment.told_at]
+
+
+def _channel_lines(order: Order, shipment: Shipment) -> dict[str, int]:
+    """What the parcel carries, by the channel's own line ids."""
+    carried: Counter[str] = Counter()
+    for number, units in shipment.lines(order).items():
+        carried[order.lines[number - 1].external_id] += units
+    return dict(carried)

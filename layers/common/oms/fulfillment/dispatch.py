@@ -1,0 +1,247 @@
+"""Shipping: one label for each parcel, and the transaction with which the parcel leaves the books.
+
+Unpaid never ships: the transaction carries the condition that money stands behind everything that has left and this
+parcel. A label is bought once, however often the step is repeated: the carrier's shipment is written down before any
+label is bought for it, and asked about before one is bought again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from oms.fulfillment.carrier import Carrier, CarrierRefused, Parcel, Quote, Rate
+from oms.fulfillment.carrier import Label as CarrierLabel
+from oms.fulfillment.facilities import address_of, facility_address
+from oms.fulfillment.pausing import ALIVE, OrderHeld, ParcelClosed, held, require_released, require_run
+from oms.fulfillment.shipments import (
+    LEFT,
+    DynamoShipments,
+    Label,
+    Shipment,
+    ShipmentStatus,
+    change_with_shipments,
+    parse_shipment_id,
+)
+from oms.inventory.model import Product
+from oms.inventory.store import DynamoInventory
+from oms.orders import pricing
+from oms.orders.model import Effect, Event, Order, Status
+from oms.orders.store import Change, DynamoOrders
+from oms.runtime import telemetry
+from oms.runtime.clock import Clock, to_text
+
+_UNIT_GRAMS = 250
+"""What a unit weighs whose product does not say."""
+_REASON_LENGTH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ShipParcels:
+    """The last step of a parcel's run."""
+
+    orders: DynamoOrders
+    inventory: DynamoInventory
+    clock: Clock
+    carrier: Callable[[], Carrier]
+
+    @property
+    def shipments(self) -> DynamoShipments:
+        return DynamoShipments(self.orders.table)
+
+    def ship(self, shipment_id: str, run: str) -> Shipment:
+        """Label the parcel and let it leave; a parcel that has left is answered as it is.
+
+        Raises ``OrderHeld`` (also when the carrier refuses the address or money is missing: the hold is on the order
+        then), ``ParcelClosed`` when the order has ended (a label that was bought is voided), ``RunSuperseded``, and
+        ``CarrierUnavailable``.
+        """
+        order_id, _ = parse_shipment_id(shipment_id)
+        shipment, order = self.shipments.get(shipment_id), self.orders.require(order_id)
+        if shipment.status in LEFT:
+            return shipment
+        if order.status not in ALIVE or not shipment.open:
+            self._void(shipment)
+            raise ParcelClosed(f"order is {order.status.value}, parcel {shipment.status.value}")
+        require_run(order, run)
+        require_released(order)
+        if shipment.status is not ShipmentStatus.PACKED:
+            raise ParcelClosed(f"parcel is {shipment.status.value}")
+        label: CarrierLabel | None = None
+        if order.shipping_method != "pickup":
+            try:
+                shipment, label = self._label(order, shipment)
+            except CarrierRefused as refused:
+                self._hold_address(order_id, shipment.number, str(refused)[:_REASON_LENGTH])
+                raise OrderHeld("address") from None
+        return self._dispatch(order_id, shipment_id, run, label)
+
+    # ---- the label -----------------------------------------------------------------------------------------------
+
+    def _label(self, order: Order, shipment: Shipment) -> tuple[Shipment, CarrierLabel]:
+        carrier = self.carrier()
+        if shipment.carrier_shipment_id:
+            quote = carrier.find(shipment.carrier_shipment_id)
+        else:
+            quote, shipment = self._quoted(carrier, order, shipment)
+        if quote.label:
+            return shipment, quote.label
+        rate = choose_rate(quote.rates, order.shipping_method)
+        label = carrier.buy(quote.carrier_shipment_id, rate.id)
+        telemetry.count("LabelsBought")
+        return shipment, label
+
+    def _quoted(self, carrier: Carrier, order: Order, shipment: Shipment) -> tuple[Quote, Shipment]:
+        """The carrier's shipment, written down before anything is bought for it."""
+        quote = carrier.quote(
+            shipment.shipment_id,
+            facility_address(self.inventory, shipment.facility),
+            address_of(order.address, order.customer),
+            parcel_of(shipment, self.inventory.products(shipment.required)),
+        )
+
+        def remember(seen: Shipment) -> Shipment | None:
+            if seen.carrier_shipment_id or not seen.open:
+                return None
+            return replace(seen, carrier_shipment_id=quote.carrier_shipment_id)
+
+        shipment = self.shipments.change(shipment.shipment_id, remember)
+        if not shipment.open:
+            raise ParcelClosed(f"parcel is {shipment.status.value}")
+        if shipment.carrier_shipment_id != quote.carrier_shipment_id:
+            # Somebody beside us was first; their shipment is the one that counts.
+            quote = carrier.find(shipment.carrier_shipment_id)
+        return quote, shipment
+
+    def _void(self, shipment: Shipment) -> None:
+        """Give a label back that no parcel will carry."""
+        if not shipment.carrier_shipment_id or shipment.label:
+            return
+        if self.carrier().find(shipment.carrier_shipment_id).label:
+            self.carrier().void(shipment.carrier_shipment_id)
+            telemetry.logger.info("label_voided", shipment_id=shipment.shipment_id)
+
+    # ---- leaving -------------------------------------------------------------------------------------------------
+
+    def _dispatch(self, order_id: str, shipment_id: str, run: str, label: CarrierLabel | None) -> Shipment:
+        now = self.clock()
+        left: Shipment | None = None
+
+        def leave(order: Order) -> Change | None:
+            nonlocal left
+            left = None
+            shipment = self.shipments.get(shipment_id)
+            if shipment.status in LEFT:
+                left = shipment
+                return None
+            if order.status not in ALIVE or not shipment.open:
+                return None
+            require_run(order, run)
+            require_released(order)
+            left = replace(
+                shipment.moved_to(ShipmentStatus.SHIPPED),
+                task=None,
+                label=_kept(label) if label else None,
+                shipped_at=to_text(now),
+            )
+            return self._leaving(order, shipment, left, now)
+
+        order = change_with_shipments(self.orders, order_id, leave, now)
+        if left is None:
+            self._void(self.shipments.get(shipment_id))
+            raise ParcelClosed(f"order is {order.status.value}")
+        if order.holds:
+            raise OrderHeld(", ".join(sorted(order.holds)))
+        telemetry.count("ParcelsShipped")
+        telemetry.logger.info("parcel_shipped", shipment_id=shipment_id, order_status=order.status.value)
+        return left
+
+    def _leaving(self, order: Order, shipment: Shipment, left: Shipment, now: datetime) -> Change:
+        """The change with which a parcel leaves, or the one that stops it because money is missing."""
+        carried = shipment.lines(order)
+        lines = tuple(replace(line, shipped=line.shipped + carried.get(line.number, 0)) for line in order.lines)
+        after = replace(order, lines=lines)
+        needed = money_needed(after)
+        data: dict[str, Any] = {"shipment": shipment.number, "facility": shipment.facility, "needed": needed}
+        if order.payment.covers < needed:
+            event = Event("ParcelUnpaid", "system", "workflow", data)
+            return Change(held(order, "payment", "money does not cover the parcel", "payments", now), event)
+        if not any(line.open for line in lines):
+            after = after.moved_to(Status.COMPLETED)
+        if order.external_id:
+            after = after.with_effects(Effect.CONFIRM_SHIPMENT)
+        event = Event("ShipmentShipped", "system", "workflow", data)
+        writes = [self.shipments.put(shipment, left)]
+        writes += [
+            self.inventory.dispatch(sku, shipment.facility, units, now) for sku, units in shipment.required.items()
+        ]
+        if needed <= 0:
+            return Change(after, event, writes)
+        return Change(after, event, writes, "payment.covers >= :needed", {":needed": needed})
+
+    def _hold_address(self, order_id: str, shipment: int, reason: str) -> None:
+        """Stop the order because the carrier does not take the parcel. Its words stay on the hold: they may tell the
+        address, which has no place in the history."""
+        now = self.clock()
+
+        def stop(order: Order) -> Change | None:
+            if order.status not in ALIVE or "address" in order.holds:
+                return None
+            event = Event("ParcelRefused", "system", "carrier", {"shipment": shipment})
+            return Change(held(order, "address", reason, "customer_service", now), event)
+
+        self.orders.change(order_id, stop, now)
+
+
+def money_needed(order: Order) -> int:
+    """What must have been paid for everything that has left, in minor units: the goods with their tax, and with the
+    last parcel all that the customer owes, shipping and discounts included."""
+    gone = sum(line.unit_price * line.shipped + line.tax * line.shipped // line.quantity for line in order.lines)
+    cancelled = {line.number: line.cancelled for line in order.lines}
+    untouched = [replace(line, cancelled=0) for line in order.lines]
+    owed = order.totals.total - pricing.refund_for_lines(cancelled, untouched)
+    return min(gone, owed) if any(line.open for line in order.lines) else owed
+
+
+def choose_rate(rates: tuple[Rate, ...], shipping_method: str) -> Rate:
+    """The cheapest offer; for express the fastest one, then the cheapest. Raises ``CarrierRefused`` without any."""
+    if not rates:
+        raise CarrierRefused("no carrier offers to take this parcel there")
+    if shipping_method == "express":
+        return min(rates, key=lambda rate: (rate.delivery_days or 99, rate.amount, rate.id))
+    return min(rates, key=lambda rate: (rate.amount, rate.delivery_days or 99, rate.id))
+
+
+def parcel_of(shipment: Shipment, products: Mapping[str, Product]) -> Parcel:
+    """What the carrier is told: the units' weight, and a box of their volume into which the longest of them fits."""
+    grams, volume, largest = 0, 0, (1, 1, 1)
+    measured = True
+    for sku, units in shipment.required.items():
+        product = products.get(sku)
+        grams += units * (product.weight_grams if product and product.weight_grams else _UNIT_GRAMS)
+        if product is None or product.dimensions_mm is None:
+            measured = False
+            continue
+        sides = sorted(product.dimensions_mm, reverse=True)
+        volume += units * sides[0] * sides[1] * sides[2]
+        largest = (max(largest[0], sides[0]), max(largest[1], sides[1]), max(largest[2], sides[2]))
+    if not measured:
+        return Parcel(grams)
+    edge = math.ceil(volume ** (1 / 3))
+    length, width = max(largest[0], edge), max(largest[1], edge)
+    return Parcel(grams, length, width, max(largest[2], math.ceil(volume / (length * width))))
+
+
+def _kept(label: CarrierLabel) -> Label:
+    return Label(
+        carrier=label.carrier,
+        service=label.service,
+        tracking_number=label.tracking_number,
+        tracker_id=label.tracker_id,
+        label_url=label.label_url,
+        amount=label.amount,
+        currency=label.currency,
+    )

@@ -1,0 +1,428 @@
+"""The floor: what a picker or packer is shown, what a scan does, and what happens when units are not there.
+
+The truth about work is here and not in the workflow: a task is done when its shipment says so, and the stream tells
+the workflow. A refused scan changes nothing and says what was expected.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+from oms.fulfillment.facilities import Loss, bins, write_off
+from oms.fulfillment.pausing import held
+from oms.fulfillment.shipments import (
+    DONE_IN,
+    DynamoShipments,
+    Scan,
+    Shipment,
+    ShipmentStatus,
+    Task,
+    change_with_shipments,
+    parse_shipment_id,
+    shipment_from_item,
+    units_of,
+)
+from oms.inventory.model import Product
+from oms.inventory.store import DynamoInventory
+from oms.orders.model import Event, Order
+from oms.orders.store import Change, DynamoOrders
+from oms.runtime import errors, telemetry
+from oms.runtime.clock import Clock
+from oms.runtime.dynamo import ConditionsFailed, Contention, Write
+
+KINDS = ("pack", "pick")
+"""In the order in which work is shown: what has been picked leaves first."""
+PAGE = 25
+_REMEMBERED_SCANS = 20
+_ATTEMPTS = 8
+_DONE_EVENT = {"pick": "ShipmentPicked", "pack": "ShipmentPacked"}
+_DONE = {"pick": ShipmentStatus.PICKED, "pack": ShipmentStatus.PACKED}
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """What the scanner read: a barcode or a SKU, so many, and perhaps the bin it was taken from."""
+
+    sku: str = ""
+    barcode: str = ""
+    quantity: int = 1
+    bin: str = ""
+
+    def digest(self) -> str:
+        """What must be equal for two scans with one key to be the same scan."""
+        told = (self.sku, self.barcode, str(self.quantity), self.bin)
+        return hashlib.sha256("\x1f".join(told).encode()).hexdigest()[:16]
+
+
+def task_id(shipment_id: str, kind: str) -> str:
+    """A task's id in URLs: ``<order id>.<number>-<kind>``."""
+    return f"{shipment_id}-{kind}"
+
+
+def parse_task_id(text: str) -> tuple[str, str]:
+    """The shipment's id and the kind. Raises ``NotFound`` for anything that is no task's id."""
+    shipment_id, _, kind = text.rpartition("-")
+    if kind not in KINDS:
+        raise errors.NotFound("There is no such task.")
+    parse_shipment_id(shipment_id)
+    return shipment_id, kind
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """The use cases of the warehouse's devices."""
+
+    orders: DynamoOrders
+    inventory: DynamoInventory
+    clock: Clock
+
+    @property
+    def shipments(self) -> DynamoShipments:
+        return DynamoShipments(self.orders.table)
+
+    # ---- looking -------------------------------------------------------------------------------------------------
+
+    def work(self, facility: str, kind: str | None, cursor: str | None) -> dict[str, Any]:
+        """A page of open tasks, the most urgent first. Raises ``InvalidRequest``."""
+        if kind is not None and kind not in KINDS:
+            raise errors.InvalidRequest("See errors for what to change.", fields=[("kind", "pick or pack")])
+        kinds = [kind] if kind else list(KINDS)
+        after = ""
+        if cursor:
+            current, after = _read_cursor(cursor)
+            if current not in kinds:
+                raise _bad_cursor()
+            kinds = kinds[kinds.index(current) :]
+        queued: list[tuple[str, Mapping[str, Any]]] = []
+        for each in kinds:
+            found = self.orders.table.query_index(
+                "work",
+                "work_queue = :queue AND work_rank > :after",
+                # No rank is empty, so an empty text stands before all of them; keys may not be empty, hence the space.
+                {":queue": f"{facility}#{each}", ":after": after or " "},
+                limit=PAGE + 1 - len(queued),
+            )
+            queued += [(each, item) for item in found]
+            after = ""
+            if len(queued) > PAGE:
+                break
+        page = queued[:PAGE]
+        more = _cursor(page[-1][0], str(page[-1][1]["work_rank"])) if len(queued) > PAGE else None
+        return {"facility": facility, "tasks": self._tasks(facility, page), "next_cursor": more}
+
+    def _tasks(self, facility: str, page: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+        """The indexed tasks as they are now; what was finished meanwhile is left out."""
+        items = self.orders.table.batch_get([(item["pk"], item["sk"]) for _, item in page])
+        by_key = {(item["pk"], item["sk"]): shipment_from_item(item) for item in items}
+        current: list[tuple[Shipment, Task]] = []
+        for kind, item in page:
+            shipment = by_key.get((item["pk"], item["sk"]))
+            task = shipment.task if shipment else None
+            if shipment and task and task.state == "open" and task.kind == kind:
+                current.append((shipment, task))
+        skus = sorted({sku for shipment, _ in current for sku in shipment.required})
+        products, places = self.inventory.products(skus), bins(self.inventory, facility, skus)
+        return [_task_view(shipment, task.kind, products, places) for shipment, task in current]
+
+    def _shown(self, shipment: Shipment, kind: str) -> dict[str, Any]:
+        skus = list(shipment.required)
+        products = self.inventory.products(skus)
+        return _task_view(shipment, kind, products, bins(self.inventory, shipment.facility, skus))
+
+    # ---- working -------------------------------------------------------------------------------------------------
+
+    def start(self, task: str, actor: str) -> dict[str, Any]:
+        """Begin a task and show it; again is harmless. Raises ``NotFound`` and ``Conflict``."""
+        shipment_id, kind = parse_task_id(task)
+
+        def begun(shipment: Shipment) -> tuple[Shipment, Event | None] | None:
+            _require_open(shipment, kind)
+            after, event = _begun(shipment, kind, actor)
+            return (after, event) if after is not shipment else None
+
+        return self._shown(self._work_on(shipment_id, begun), kind)
+
+    def scan(self, task: str, scanned: Scanned, actor: str, key: str = "") -> dict[str, Any]:
+        """Count items into a task. One ``key`` counts once and is answered alike.
+
+        Raises ``NotFound``, ``IdempotencyKeyReused``, and ``Conflict`` with ``code``, ``expected`` and ``scanned``
+        when it is the wrong item, too many, from the wrong bin, or the task is not open.
+        """
+        shipment_id, kind = parse_task_id(task)
+        marker = hashlib.sha256(f"{kind}\x1f{key}".encode()).hexdigest()[:16] if key else ""
+        sku = scanned.sku or self.inventory.sku_of_barcode(scanned.barcode) or ""
+        counted = Scan(marker, scanned.digest(), sku, 0)
+
+        def count(shipment: Shipment) -> tuple[Shipment, Event | None] | None:
+            nonlocal counted
+            known = next((scan for scan in shipment.scans if scan.key == marker), None) if marker else None
+            if known:
+                if known.digest != counted.digest:
+                    raise errors.IdempotencyKeyReused("This key was used for another scan.")
+                counted = known
+                return None
+            _require_open(shipment, kind)
+            self._check(shipment, kind, sku, scanned)
+            after, event = _begun(shipment, kind, actor)
+            total = after.scanned(kind).get(sku, 0) + scanned.quantity
+            counted = replace(counted, scanned=total)
+            seen = {**after.scanned(kind), sku: total}
+            after = replace(after, picked=seen) if kind == "pick" else replace(after, packed=seen)
+            if marker:
+                after = replace(after, scans=(*after.scans, counted)[-_REMEMBERED_SCANS:])
+            return after, event
+
+        shipment = self._work_on(shipment_id, count)
+        required = shipment.required.get(counted.sku, 0)
+        return {
+            "task_id": task,
+            "sku": counted.sku,
+            "quantity": required,
+            "scanned": counted.scanned,
+            "remaining": max(0, required - counted.scanned),
+        }
+
+    def short(self, task: str, sku: str, quantity: int, reason: str, actor: str) -> dict[str, Any]:
+        """Say that units to be picked are not there.
+
+        They leave the books at once with a movement that says why; the parcel stops, and the order waits under an
+        ``inventory`` hold for the warehouse. Raises ``NotFound``, and ``Conflict`` when the task is no open pick or
+        has seen those units.
+        """
+        shipment_id, kind = parse_task_id(task)
+        if kind != "pick":
+            raise _refusal("not_a_pick", "Only a pick can be short; report damage while packing as a stock movement.")
+
+        def missing(order: Order) -> Change:
+            shipment = self.shipments.get(shipment_id)
+            _require_open(shipment, kind)
+            required, seen = shipment.required.get(sku, 0), shipment.picked.get(sku, 0)
+            if quantity > required - seen:
+                raise _refusal(
+                    "too_many",
+                    f"{max(0, required - seen)} units of {sku} are still to be picked, so {quantity} cannot be short.",
+                    expected=_expected(shipment, kind),
+                    scanned={"sku": sku, "quantity": quantity},
+                )
+            return self._without(order, shipment, sku, quantity, reason, actor)
+
+        order_id, _ = parse_shipment_id(shipment_id)
+        order = change_with_shipments(self.orders, order_id, missing, self.clock())
+        telemetry.count("ShortPicks")
+        telemetry.logger.warning("short_pick", shipment_id=shipment_id, sku=sku, quantity=quantity)
+        return {
+            "task_id": task,
+            "state": "short",
+            "sku": sku,
+            "short": quantity,
+            "holds": sorted(order.holds),
+        }
+
+    def complete(self, task: str, actor: str) -> dict[str, Any]:
+        """Finish a task whose units have all been scanned; again gives the same answer.
+
+        Raises ``NotFound``, and ``Conflict`` naming what is missing.
+        """
+        shipment_id, kind = parse_task_id(task)
+
+        def done(shipment: Shipment) -> tuple[Shipment, Event | None] | None:
+            if shipment.status in DONE_IN[kind]:
+                return None
+            _require_open(shipment, kind)
+            lacking = [entry for entry in _expected(shipment, kind) if entry["remaining"]]
+            if lacking:
+                names = ", ".join(f"{entry['remaining']} of {entry['sku']}" for entry in lacking)
+                raise _refusal("task_incomplete", f"Still to be scanned: {names}.", expected=lacking)
+            # A parcel that went on after a short pick may have all it needs before anybody begins.
+            begun, _ = _begun(shipment, kind, actor)
+            after = replace(begun.moved_to(_DONE[kind]), task=_ended(begun, "done"))
+            return after, Event(_DONE_EVENT[kind], actor, "warehouse", _which(shipment))
+
+        self._work_on(shipment_id, done)
+        return {"task_id": task, "state": "done", "status": _DONE[kind].value}
+
+    # ---- inside --------------------------------------------------------------------------------------------------
+
+    def _work_on(
+        self, shipment_id: str, decide: Callable[[Shipment], tuple[Shipment, Event | None] | None]
+    ) -> Shipment:
+        """Change a shipment: together with its order when there is an event, else alone."""
+        shipments = self.shipments
+        for attempt in range(_ATTEMPTS):
+            seen = shipments.get(shipment_id)
+            decision = decide(seen)
+            if decision is None:
+                return seen
+            after, event = decision
+            write = shipments.put(seen, after)
+            try:
+                if event is None:
+                    shipments.table.transact([write])
+                else:
+                    order = self.orders.require(seen.order_id)
+                    self.orders.apply(order, Change(order, event, [write]), self.clock())
+            except ConditionsFailed:
+                shipments.table.back_off(attempt)
+                continue
+            return replace(after, version=seen.version + 1)
+        raise Contention(f"shipment {shipment_id}")
+
+    def _check(self, shipment: Shipment, kind: str, sku: str, scanned: Scanned) -> None:
+        """Raises ``Conflict`` unless this item belongs in the parcel now."""
+        expected = _expected(shipment, kind)
+        what = {"sku": sku or None, "barcode": scanned.barcode or None, "quantity": scanned.quantity}
+        wanted = next((entry for entry in expected if entry["sku"] == sku), None)
+        if not sku:
+            _refuse("unknown_barcode", f"No product has the barcode {scanned.barcode}.", expected, what)
+        elif wanted is None:
+            names = ", ".join(str(entry["sku"]) for entry in expected if entry["remaining"]) or "nothing more"
+            _refuse("wrong_item", f"This parcel needs {names}; scanned was {sku}.", expected, what)
+        elif scanned.quantity > wanted["remaining"]:
+            told = f"{wanted['remaining']} more of {sku} belong in this parcel; scanned were {scanned.quantity}."
+            _refuse("too_many", told, expected, what)
+        if scanned.bin and kind == "pick":
+            place = bins(self.inventory, shipment.facility, [sku]).get(sku)
+            if place and place != scanned.bin:
+                told = f"{sku} is to be picked from {place}, not from {scanned.bin}."
+                _refuse("wrong_bin", told, expected, {**what, "bin": scanned.bin, "expected_bin": place})
+
+    def _without(self, order: Order, shipment: Shipment, sku: str, quantity: int, reason: str, actor: str) -> Change:
+        """The change that takes missing units out of a parcel and off the books, and holds the order."""
+        now = self.clock()
+        kept, freed = _taken_out(order, shipment, sku, quantity)
+        required = kept.required
+        picked = {name: min(units, required[name]) for name, units in kept.picked.items() if name in required}
+        after = replace(kept.moved_to(ShipmentStatus.SHORT), picked=picked, task=_ended(shipment, "short"))
+        cause = f"short:{shipment.shipment_id}:{shipment.version}"
+        writes: list[Write] = [self.shipments.put(shipment, after)]
+        writes += write_off(
+            self.inventory,
+            Loss(sku, shipment.facility, quantity, freed.pop(sku, 0)),
+            reason=reason,
+            actor=actor,
+            cause=cause,
+            now=now,
+        )
+        writes += [
+            self.inventory.deallocate(name, shipment.facility, units, now) for name, units in sorted(freed.items())
+        ]
+        oversold = {**order.oversold, sku: order.oversold.get(sku, 0) + quantity}
+        stopped = held(replace(order, oversold=oversold), "inventory", f"short pick of {sku}", "warehouse", now)
+        data = {**_which(shipment), "sku": sku, "units": quantity}
+        return Change(stopped, Event("PickShort", actor, reason, data), writes)
+
+
+def _taken_out(order: Order, shipment: Shipment, sku: str, quantity: int) -> tuple[Shipment, Counter[str]]:
+    """The parcel without the lines' units that the missing ones leave incomplete, and by SKU the other units that
+    those would have taken: a kit that lacks a part does not leave, so its other parts become free."""
+    lines = shipment.lines(order)
+    freed: Counter[str] = Counter({sku: -quantity})
+    left = quantity
+    for number in sorted(lines, key=lambda each: (len(order.lines[each - 1].parts), each)):
+        line = order.lines[number - 1]
+        each = line.units(1).get(sku, 0)
+        if left <= 0 or not each:
+            continue
+        count = min(lines[number], -(-left // each))
+        lines[number] -= count
+        freed.update(line.units(count))
+        left -= count * each
+    return replace(shipment, units=units_of(order, lines)), +freed
+
+
+def _begun(shipment: Shipment, kind: str, actor: str) -> tuple[Shipment, Event | None]:
+    """The shipment with its task begun, and the event if that moves the shipment on."""
+    task = shipment.task
+    if task and not task.started_by:
+        shipment = replace(shipment, task=replace(task, started_by=actor))
+    if kind == "pick" and shipment.status is ShipmentStatus.ALLOCATED:
+        return shipment.moved_to(ShipmentStatus.PICKING), Event("PickingStarted", actor, "warehouse", _which(shipment))
+    return shipment, None
+
+
+def _ended(shipment: Shipment, state: str) -> Task | None:
+    return replace(shipment.task, state=state) if shipment.task else None
+
+
+def _require_open(shipment: Shipment, kind: str) -> None:
+    task = shipment.task
+    if task is None or task.kind != kind or task.state != "open":
+        raise _refusal(
+            "task_not_open",
+            f"There is no {kind} to do for this parcel now: it is {shipment.status.value}.",
+            status=shipment.status.value,
+        )
+
+
+def _refusal(code: str, detail: str, **extra: Any) -> errors.Conflict:
+    return errors.Conflict(detail, extra={"code": code, **extra})
+
+
+def _refuse(code: str, detail: str, expected: list[dict[str, Any]], scanned: Mapping[str, Any]) -> NoReturn:
+    telemetry.count("WrongScans")
+    raise _refusal(code, detail, expected=expected, scanned=dict(scanned))
+
+
+def _which(shipment: Shipment) -> dict[str, Any]:
+    return {"shipment": shipment.number, "facility": shipment.facility}
+
+
+def _expected(shipment: Shipment, kind: str) -> list[dict[str, Any]]:
+    """By SKU: how many belong in the parcel and how many are still to be scanned."""
+    seen = shipment.scanned(kind)
+    return [
+        {"sku": sku, "quantity": units, "scanned": seen.get(sku, 0), "remaining": units - seen.get(sku, 0)}
+        for sku, units in shipment.required.items()
+    ]
+
+
+def _task_view(
+    shipment: Shipment, kind: str, products: Mapping[str, Product], places: Mapping[str, str]
+) -> dict[str, Any]:
+    task = shipment.task
+    return {
+        "task_id": task_id(shipment.shipment_id, kind),
+        "kind": kind,
+        "state": task.state if task else "done",
+        "order_id": shipment.order_id,
+        "shipment": shipment.number,
+        "status": shipment.status.value,
+        "facility": shipment.facility,
+        "priority": {"score": shipment.score, "codes": shipment.codes},
+        "placed_at": shipment.placed_at,
+        "deadline": task.deadline if task else None,
+        "started_by": (task.started_by if task else "") or None,
+        "units": [
+            {
+                **entry,
+                "title": products[entry["sku"]].title if entry["sku"] in products else None,
+                "barcodes": list(products[entry["sku"]].barcodes) if entry["sku"] in products else [],
+                "bin": places.get(entry["sku"]),
+            }
+            for entry in _expected(shipment, kind)
+        ],
+    }
+
+
+def _cursor(kind: str, rank: str) -> str:
+    return base64.urlsafe_b64encode(f"{kind}|{rank}".encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[str, str]:
+    try:
+        kind, _, rank = base64.urlsafe_b64decode(cursor.encode()).decode().partition("|")
+    except (binascii.Error, ValueError):
+        raise _bad_cursor() from None
+    if not rank:
+        raise _bad_cursor()
+    return kind, rank
+
+
+def _bad_cursor() -> errors.InvalidRequest:
+    return errors.InvalidRequest("See errors for what to change.", fields=[("cursor", "take it from next_cursor")])
