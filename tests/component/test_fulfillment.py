@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 
-from tests.support.floor import Floor
-from tests.support.shop import Answer, Shop, checkout
+from functions.fulfillment import workflow
+from functions.inventory_sync import confirm_shipment
+from oms.channels.port import ChannelUnavailable, ExternalAddress, ExternalLine, ExternalOrder, ShippedParcel
+from oms.fulfillment.facilities import put_facility
+from oms.fulfillment.offering import OfferTasks
+from oms.fulfillment.pausing import RunSuperseded
+from oms.inventory.store import Movement
+from oms.orders.model import Effect, Event
+from oms.orders.store import Change
+from tests.support.floor import ORIGIN, Floor
+from tests.support.shop import Answer, Context, Shop, checkout
 
 
 @pytest.fixture
@@ -225,9 +237,6 @@ def test_a_hold_between_packing_and_shipping_keeps_the_parcel_until_it_is_releas
 
 
 def test_a_step_of_a_run_that_has_a_successor_is_refused(floor: Floor) -> None:
-    from oms.fulfillment.offering import OfferTasks
-    from oms.fulfillment.pausing import RunSuperseded
-
     floor.shop.stock_up("SHIRT", 10)
     order = paid(floor)
     floor.hold(order.body["order_id"])
@@ -296,11 +305,6 @@ def test_a_label_is_given_back_when_the_order_ends_while_it_is_bought(floor: Flo
 
 
 def test_a_parcel_that_money_does_not_cover_stays(floor: Floor) -> None:
-    from dataclasses import replace
-
-    from oms.orders.model import Event
-    from oms.orders.store import Change
-
     floor.shop.stock_up("SHIRT", 10)
     order = paid(floor)
 
@@ -348,9 +352,6 @@ def test_a_short_pick_holds_the_order_and_the_books_still_balance(floor: Floor) 
 
     floor.release(order.body["order_id"])
     assert list(floor.order(order).holds) == ["inventory"], "there is still nothing to send"
-
-    shop.stock_up("SHIRT", 0)
-    from oms.inventory.store import Movement
 
     shop.app.inventory.move(Movement("receive", "SHIRT", 5, "main", "A-01", "delivery", "staff:kim", "again", shop.now))
     floor.release(order.body["order_id"])
@@ -416,25 +417,146 @@ def test_a_short_order_can_still_be_cancelled(floor: Floor) -> None:
 # ---- large orders ----------------------------------------------------------------------------------------------------
 
 
-def test_an_order_of_many_skus_leaves_in_several_parcels(floor: Floor) -> None:
-    skus = [f"SKU-{number:03d}" for number in range(100)]
+def test_an_order_of_many_skus_leaves_in_several_parcels_and_can_be_cancelled_whole(floor: Floor) -> None:
+    skus = [f"SKU-{number:03d}" for number in range(50)]
     floor.shop.stock_many(skus, 5)
     order = paid(floor, *((sku, 1) for sku in skus))
     parcels = floor.shop.read(order)["shipments"]
-    assert [len(parcel["units"]) for parcel in parcels] == [45, 45, 10]
+    assert [len(parcel["units"]) for parcel in parcels] == [45, 5]
     (execution,) = floor.workflows.executions.values()
-    assert len(execution.waits) == 3
-    floor.do_all()
-    assert floor.shop.read(order)["status"] == "completed"
-    assert floor.shop.identity_holds(*skus[:3], skus[-1])
-
-
-def test_an_order_of_many_skus_gives_all_of_it_back_when_cancelled(floor: Floor) -> None:
-    skus = [f"SKU-{number:03d}" for number in range(60)]
-    floor.shop.stock_many(skus, 5)
-    order = paid(floor, *((sku, 1) for sku in skus))
+    assert len(execution.waits) == 2
+    assert {floor.place(sku) for sku in skus} == {(5, 1)}
     assert floor.shop.cancel(order).status == 200
     floor.settle()
     assert {floor.place(sku) for sku in skus} == {(5, 0)}
     assert {floor.shop.available(sku) for sku in skus} == {5}
-    assert floor.order(order).effects == () or "stop_fulfillment" not in floor.order(order).effects
+    assert floor.order(order).effects == (Effect.REFUND,)
+
+
+# ---- marketplaces ----------------------------------------------------------------------------------------------------
+
+
+class Marketplace:
+    """A channel that remembers what it was told, and fails when asked to."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, ShippedParcel]] = []
+        self.down = False
+
+    def confirm_shipment(self, external_id: str, parcel: ShippedParcel) -> None:
+        if self.down:
+            raise ChannelUnavailable("down")
+        self.told.append((external_id, parcel))
+
+
+def sold_on_etsy(floor: Floor, *lines: ExternalLine) -> str:
+    """An order that a marketplace has sold already."""
+    now = floor.shop.now
+    total = sum(line.quantity * line.unit_price for line in lines)
+    external = ExternalOrder(
+        external_id="receipt-1",
+        buyer_id="77",
+        buyer_name="Grace Hopper",
+        buyer_email=None,
+        address=ExternalAddress("Grace Hopper", "1 Navy Yard", "Arlington", "22202", "US", region="VA"),
+        lines=lines,
+        currency="USD",
+        items_total=total,
+        shipping_total=0,
+        tax_total=0,
+        discount_total=100,
+        grand_total=total - 100,
+        paid=True,
+        cancelled=False,
+        placed_at=now,
+        updated_at=now,
+    )
+    order = floor.shop.app.placing.take_in("etsy", external)
+    assert order is not None
+    floor.settle()
+    return order.order_id
+
+
+def confirm(order_id: str) -> object:
+    record = {"messageId": "m1", "body": json.dumps({"order_id": order_id})}
+    return confirm_shipment.handler({"Records": [record]}, Context())
+
+
+def test_a_marketplace_is_told_of_each_parcel_once(floor: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = Marketplace()
+    monkeypatch.setattr(floor.shop.app, "channel", lambda name: channel)
+    floor.shop.stock_up("SHIRT", 10)
+    order_id = sold_on_etsy(floor, ExternalLine("transaction-9", "SHIRT", "Shirt", 2, 1999))
+    floor.do_all()
+    assert floor.shop.app.orders.require(order_id).effects == (Effect.CONFIRM_SHIPMENT,)
+    channel.down = True
+    assert confirm(order_id) == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
+    channel.down = False
+    for _ in range(3):
+        assert confirm(order_id) == {"batchItemFailures": []}
+    ((external_id, parcel),) = channel.told
+    assert external_id == "receipt-1"
+    assert dict(parcel.lines) == {"transaction-9": 2}
+    assert parcel.tracking_number
+    order = floor.shop.app.orders.require(order_id)
+    assert (order.status.value, order.effects) == ("completed", ())
+    floor.shop.app.orders.verified_history(order_id)
+
+
+def test_units_that_a_marketplace_sold_without_stock_wait_for_stock(floor: Floor) -> None:
+    shop = floor.shop
+    shop.stock_up("SHIRT", 1)
+    order_id = sold_on_etsy(floor, ExternalLine("transaction-9", "SHIRT", "Shirt", 3, 1999))
+    order = shop.app.orders.require(order_id)
+    assert (order.status.value, list(order.holds), dict(order.oversold)) == ("confirmed", ["inventory"], {"SHIRT": 2})
+    assert floor.place() == (1, 0)
+    shop.app.inventory.move(Movement("receive", "SHIRT", 5, "main", "A-01", "delivery", "staff:kim", "more", shop.now))
+    floor.release(order_id)
+    assert shop.app.orders.require(order_id).oversold == {}
+    assert (shop.available(), floor.place()) == (3, (6, 3))
+    floor.do_all()
+    assert shop.app.orders.require(order_id).status.value == "completed"
+    assert shop.identity_holds("SHIRT")
+
+
+# ---- facilities and repetition ---------------------------------------------------------------------------------------
+
+
+def test_an_order_that_no_facility_has_whole_leaves_from_two(floor: Floor) -> None:
+    shop = floor.shop
+    put_facility(shop.app.inventory, ORIGIN, shop.now, "store-2")
+    shop.stock_up("SHIRT", 2)
+    shop.app.inventory.move(Movement("receive", "SHIRT", 1, "store-2", "", "delivery", "staff:kim", "store", shop.now))
+    order = paid(floor, ("SHIRT", 3))
+    assert [(s["facility"], s["units"][0]["quantity"]) for s in shop.read(order)["shipments"]] == [
+        ("main", 2),
+        ("store-2", 1),
+    ]
+    floor.do_all()
+    assert shop.read(order)["status"] == "in_fulfillment"
+    for _ in ("pick", "pack"):
+        floor.do(floor.work(facility="store-2")["tasks"][0])
+    assert shop.read(order)["status"] == "completed"
+    assert floor.label_count() == 2
+
+
+def test_every_step_may_run_twice(floor: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = workflow.handler
+    monkeypatch.setattr(workflow, "handler", lambda event, context: (once(event, context), once(event, context))[1])
+    floor.shop.stock_up("SHIRT", 10)
+    order = paid(floor)
+    floor.do_all()
+    assert floor.shop.read(order)["status"] == "completed"
+    assert floor.label_count() == 1
+    assert floor.place() == (8, 0)
+    assert len(floor.shop.read(order)["shipments"]) == 1
+
+
+def test_a_facility_without_an_address_says_so(floor: Floor) -> None:
+    floor.shop.app.inventory.table.transact(
+        [floor.shop.app.inventory.table.delete("facility", ("FACILITY#main", "FACILITY"))]
+    )
+    floor.shop.stock_up("SHIRT", 10)
+    order = paid(floor)
+    floor.do_all()
+    assert floor.order(order).holds["operator"].reason == "fulfilment failed: FacilityUnknown"

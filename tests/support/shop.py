@@ -12,13 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+from jsonschema import Draft202012Validator
 from moto import mock_aws
 
+from local import openapi
 from local.simulators.core import Core, Delivery, Request
 from local.simulators.easypost import EasyPostCore
 from local.simulators.ebay import EbayCore
@@ -172,7 +175,9 @@ class Shop:
         if body is not None:
             event["body"] = body if isinstance(body, str) else json.dumps(body)
         answer = import_module(f"functions.{entry}").handler(event, Context())
-        return Answer(answer["statusCode"], answer["headers"], json.loads(answer["body"]) if answer["body"] else None)
+        told = Answer(answer["statusCode"], answer["headers"], json.loads(answer["body"]) if answer["body"] else None)
+        _keeps_the_contract(route, told)
+        return told
 
     def place(self, body: Mapping[str, Any] | None = None, key: str = "checkout-0001") -> Answer:
         """Place a shopper's order."""
@@ -323,6 +328,19 @@ class Shop:
             if self.available(sku) + held != sum(place.on_hand - place.damaged for place in places):
                 return False
         return True
+
+
+@cache
+def _schema(route: str, status: int) -> Draft202012Validator:
+    """What ``docs/openapi.json`` promises of an answer. ``KeyError`` for an answer that it does not know."""
+    document = openapi.document()
+    method, path = route.split(" ")
+    (content,) = document["paths"][path][method.lower()]["responses"][str(status)]["content"].values()
+    return Draft202012Validator({**content["schema"], "components": document["components"]})
+
+
+def _keeps_the_contract(route: str, answer: Answer) -> None:
+    _schema(route, answer.status).validate(answer.body)
 
 
 def _everything(table: Any) -> Iterator[dict[str, Any]]:

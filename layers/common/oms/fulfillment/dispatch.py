@@ -155,7 +155,7 @@ class ShipParcels:
             raise ParcelClosed(f"order is {order.status.value}")
         if order.holds:
             raise OrderHeld(", ".join(sorted(order.holds)))
-        telemetry.count("ParcelsShipped")
+        telemetry.count("ShipmentsDispatched")
         telemetry.logger.info("parcel_shipped", shipment_id=shipment_id, order_status=order.status.value)
         return left
 

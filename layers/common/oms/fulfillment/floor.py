@@ -356,7 +356,7 @@ def _require_open(shipment: Shipment, kind: str) -> None:
         raise _refusal(
             "task_not_open",
             f"There is no {kind} to do for this parcel now: it is {shipment.status.value}.",
-            status=shipment.status.value,
+            shipment_status=shipment.status.value,
         )
 
 

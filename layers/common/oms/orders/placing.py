@@ -291,6 +291,7 @@ def _facts(order: Order) -> dict[str, Any]:
 
 def _told(order: Order) -> None:
     telemetry.count("OrdersPlaced", channel=order.channel)
+    telemetry.count("OrderValue", order.totals.total, channel=order.channel)
     telemetry.logger.info(
         "order_placed",
         order_id=order.order_id,

@@ -1,0 +1,452 @@
+"""``docs/openapi.json``, generated: requests from the forms that check them, answers from the schemas below.
+
+The component tests hold every answer of the real handlers against these schemas, and a contract test holds the file
+against this module and the template's routes, so none of the three can drift.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from oms.fulfillment.forms import ScanForm, ShortForm
+from oms.inventory.forms import FacilityForm, ListingForm, MovementForm, ProductForm
+from oms.orders.forms import CancelOrderForm, HoldForm, PlaceOrderForm, ReleaseForm
+
+TARGET = Path(__file__).resolve().parents[1] / "docs" / "openapi.json"
+Schema = dict[str, Any]
+
+
+def _object(required: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None) -> Schema:
+    """An object that has these properties and no others."""
+    return {
+        "type": "object",
+        "properties": {**required, **(optional or {})},
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+def _list(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def _map(values: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": values}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+TEXT: Schema = {"type": "string"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+NUMBER: Schema = {"type": "integer"}
+FLAG: Schema = {"type": "boolean"}
+MINOR: Schema = {"type": "integer", "description": "minor units of the currency"}
+CURRENCY: Schema = {"type": "string", "pattern": "^[A-Z]{3}$"}
+TIME: Schema = {"type": "string", "format": "date-time", "description": "RFC 3339, UTC"}
+ANY_OBJECT: Schema = {"type": "object"}
+
+_TOTALS = _object({"items": MINOR, "shipping": MINOR, "tax": MINOR, "discount": MINOR, "total": MINOR})
+_UNITS = _list(_object({"line": NUMBER, "sku": TEXT, "quantity": COUNT}))
+_HOLD = _object({"reason": TEXT, "owner": TEXT, "since": TIME, "deadline": TIME})
+_PRIORITY = _object({"score": COUNT, "codes": TEXT})
+
+ANSWERS: dict[str, Schema] = {
+    "Problem": {
+        "type": "object",
+        "description": "RFC 9457; `code` is stable, `errors` says what is wrong where",
+        "properties": {
+            "type": TEXT,
+            "title": TEXT,
+            "status": NUMBER,
+            "code": TEXT,
+            "detail": TEXT,
+            "errors": _list(_object({"field": TEXT, "message": TEXT})),
+            "request_id": TEXT,
+        },
+        "required": ["type", "title", "status", "code", "request_id"],
+    },
+    "Placement": _object(
+        {
+            "order_id": {"type": "string", "format": "uuid"},
+            "status": {"const": "placed"},
+            "currency": CURRENCY,
+            "total": MINOR,
+            "totals": _TOTALS,
+            "payment": _object({"provider": TEXT, "client_secret": TEXT}),
+            "order_token": TEXT,
+            "expires_at": TIME,
+        }
+    ),
+    "Order": _object(
+        {
+            "order_id": {"type": "string", "format": "uuid"},
+            "channel": TEXT,
+            "status": {"enum": ["placed", "confirmed", "in_fulfillment", "completed", "cancelled", "expired"]},
+            "placed_at": TIME,
+            "expires_at": _or_null(TIME),
+            "customer": _object({"email": TEXT, "name": TEXT}, {"phone": TEXT, "id": TEXT}) | {"required": []},
+            "shipping_address": _map(TEXT),
+            "shipping_method": TEXT,
+            "lines": _list(
+                _object(
+                    {
+                        "line": NUMBER,
+                        "sku": TEXT,
+                        "quantity": COUNT,
+                        "unit_price": MINOR,
+                        "tax": MINOR,
+                        "cancelled": COUNT,
+                        "shipped": COUNT,
+                    }
+                )
+            ),
+            "currency": CURRENCY,
+            "total": MINOR,
+            "totals": _TOTALS,
+            "payment": _object(
+                {
+                    "status": TEXT,
+                    "provider": TEXT,
+                    "authorized": MINOR,
+                    "captured": MINOR,
+                    "refunded": MINOR,
+                    "refund_due": MINOR,
+                }
+            ),
+            "refunds": _list(
+                _object({"amount": MINOR, "currency": CURRENCY, "status": TEXT, "reason": TEXT, "requested_at": TIME})
+            ),
+            "shipments": _list(
+                _object(
+                    {
+                        "number": NUMBER,
+                        "status": TEXT,
+                        "facility": TEXT,
+                        "units": _UNITS,
+                        "carrier": _or_null(TEXT),
+                        "service": _or_null(TEXT),
+                        "tracking_number": _or_null(TEXT),
+                        "shipped_at": _or_null(TIME),
+                    }
+                )
+            ),
+        },
+        {
+            "note": TEXT,
+            "external_id": _or_null(TEXT),
+            "priority": _PRIORITY,
+            "holds": _map(_HOLD),
+            "oversold": _map(COUNT),
+            "pending": _list(TEXT),
+            "version": NUMBER,
+        },
+    ),
+    "Timeline": _object(
+        {
+            "order_id": TEXT,
+            "status": TEXT,
+            "proven": FLAG,
+            "broken": _or_null(TEXT),
+            "events": _list(
+                _object({"number": NUMBER, "at": TIME, "what": TEXT, "who": TEXT, "why": TEXT, "data": ANY_OBJECT})
+            ),
+        }
+    ),
+    "Received": {"type": "object", "properties": {"received": {}, "challengeResponse": TEXT}},
+    "Product": _object(
+        {
+            "sku": TEXT,
+            "title": TEXT,
+            "price": _object({"amount": MINOR, "currency": CURRENCY}),
+            "barcodes": _list(TEXT),
+            "specs": _map(TEXT),
+            "weight_grams": COUNT,
+            "dimensions_mm": _or_null(_list(COUNT)),
+            "vendors": _list(ANY_OBJECT),
+            "kit": _list(_object({"sku": TEXT, "quantity": COUNT})),
+            "stripes": COUNT,
+            "version": NUMBER,
+        }
+    ),
+    "Stock": _object(
+        {
+            "sku": TEXT,
+            "available": COUNT,
+            "reserved": NUMBER,
+            "allocated": COUNT,
+            "on_hand": COUNT,
+            "damaged": COUNT,
+            "facilities": _map(_object({"on_hand": COUNT, "allocated": COUNT, "damaged": COUNT, "bins": _map(COUNT)})),
+            "channels": _map(
+                _object(
+                    {
+                        "published": _or_null(COUNT),
+                        "acknowledged": _or_null(COUNT),
+                        "acknowledged_at": _or_null(TIME),
+                        "lag_ms": _or_null(COUNT),
+                    },
+                    {"failure": TEXT},
+                )
+            ),
+        },
+        {"kit": _map(COUNT)},
+    ),
+    "Movement": _object(
+        {
+            "movement_id": TEXT,
+            "type": TEXT,
+            "sku": TEXT,
+            "quantity": NUMBER,
+            "change": NUMBER,
+            "facility": TEXT,
+            "bin": TEXT,
+            "reason": TEXT,
+            "actor": TEXT,
+            "at": TIME,
+        }
+    ),
+    "Listing": _object(
+        {
+            "sku": TEXT,
+            "channel": TEXT,
+            "listing_id": TEXT,
+            "buffer": COUNT,
+            "percent": COUNT,
+            "max_listed": _or_null(COUNT),
+            "end_when": COUNT,
+        }
+    ),
+    "Facility": _object({"facility": TEXT, "address": _map(TEXT), "phone": _or_null(TEXT)}),
+    "Task": _object(
+        {
+            "task_id": TEXT,
+            "kind": {"enum": ["pick", "pack"]},
+            "state": TEXT,
+            "order_id": TEXT,
+            "shipment": NUMBER,
+            "status": TEXT,
+            "facility": TEXT,
+            "priority": _PRIORITY,
+            "placed_at": TIME,
+            "deadline": _or_null(TIME),
+            "started_by": _or_null(TEXT),
+            "units": _list(
+                _object(
+                    {
+                        "sku": TEXT,
+                        "quantity": COUNT,
+                        "scanned": COUNT,
+                        "remaining": COUNT,
+                        "title": _or_null(TEXT),
+                        "barcodes": _list(TEXT),
+                        "bin": _or_null(TEXT),
+                    }
+                )
+            ),
+        }
+    ),
+    "Work": _object({"facility": TEXT, "tasks": _list(_ref("Task")), "next_cursor": _or_null(TEXT)}),
+    "ScanResult": _object({"task_id": TEXT, "sku": TEXT, "quantity": COUNT, "scanned": COUNT, "remaining": COUNT}),
+    "ShortResult": _object({"task_id": TEXT, "state": TEXT, "sku": TEXT, "short": COUNT, "holds": _list(TEXT)}),
+    "Completed": _object({"task_id": TEXT, "state": TEXT, "status": TEXT}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One route: who may call it, what it takes, and what a good answer is."""
+
+    route: str
+    summary: str
+    caller: str
+    """``anyone``, ``order`` (its token, or staff), ``signed``, or the staff groups."""
+    answer: str
+    status: int = 200
+    form: type[BaseModel] | None = None
+    form_required: bool = True
+    key: bool = False
+    """Takes an ``Idempotency-Key``: required where it creates something."""
+    query: tuple[str, ...] = ()
+    problems: tuple[int, ...] = ()
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        "POST /orders", "Place an order", "anyone", "Placement", 201, PlaceOrderForm, key=True, problems=(409, 413, 415)
+    ),
+    Operation("GET /orders/{id}", "Read an order", "order", "Order"),
+    Operation(
+        "POST /orders/{id}/cancel",
+        "Cancel an order, or lines of it",
+        "order",
+        "Order",
+        200,
+        CancelOrderForm,
+        form_required=False,
+        problems=(409,),
+    ),
+    Operation("GET /orders/{id}/timeline", "The proven history", "agent ops pos warehouse", "Timeline"),
+    Operation("POST /orders/{id}/holds", "Stop an order", "agent ops", "Order", 200, HoldForm, problems=(409,)),
+    Operation("DELETE /orders/{id}/holds/{kind}", "Let an order go on", "agent ops", "Order", 200, ReleaseForm),
+    Operation("POST /webhooks/stripe", "Stripe tells of a payment", "signed", "Received"),
+    Operation(
+        "POST /channels/{channel}/callbacks", "A marketplace tells of an order", "signed", "Received", problems=(412,)
+    ),
+    Operation("GET /channels/{channel}/callbacks", "A marketplace checks the endpoint", "signed", "Received"),
+    Operation(
+        "PUT /products/{sku}", "Create or replace a product", "ops", "Product", 200, ProductForm, problems=(409,)
+    ),
+    Operation("GET /products/{sku}", "Read a product", "agent ops pos warehouse", "Product"),
+    Operation("GET /stock/{sku}", "What is where, and what channels show", "agent ops pos warehouse", "Stock"),
+    Operation(
+        "POST /stock/movements",
+        "Receive, adjust, count or write off",
+        "ops warehouse",
+        "Movement",
+        201,
+        MovementForm,
+        key=True,
+        problems=(409,),
+    ),
+    Operation(
+        "PUT /stock/{sku}/listings/{channel}",
+        "List on a channel, or change the terms",
+        "ops",
+        "Listing",
+        200,
+        ListingForm,
+        form_required=False,
+    ),
+    Operation("PUT /facilities/{facility}", "Where parcels come from", "ops", "Facility", 200, FacilityForm),
+    Operation(
+        "GET /warehouse/{facility}/work",
+        "Open tasks, the most urgent first",
+        "warehouse",
+        "Work",
+        query=("kind", "cursor"),
+    ),
+    Operation("POST /warehouse/tasks/{id}/start", "Begin a task", "warehouse", "Task", problems=(409,)),
+    Operation(
+        "POST /warehouse/tasks/{id}/scans", "Scan an item", "warehouse", "ScanResult", 200, ScanForm, problems=(409,)
+    ),
+    Operation(
+        "POST /warehouse/tasks/{id}/short",
+        "Report missing units",
+        "warehouse",
+        "ShortResult",
+        200,
+        ShortForm,
+        problems=(409,),
+    ),
+    Operation("POST /warehouse/tasks/{id}/complete", "Finish a task", "warehouse", "Completed", problems=(409,)),
+)
+
+
+def document() -> Schema:
+    """The whole OpenAPI 3.1 document."""
+    forms = [(operation.form, "validation") for operation in OPERATIONS if operation.form]
+    _, definitions = models_json_schema(forms, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+    paths: dict[str, Schema] = {}
+    for operation in OPERATIONS:
+        method, path = operation.route.split(" ")
+        paths.setdefault(path, {})[method.lower()] = _spell(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Order management",
+            "version": "1",
+            "description": "JSON; money in minor units; times RFC 3339 UTC; errors RFC 9457 problem+json.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": {**definitions.get("$defs", {}), **ANSWERS},
+            "securitySchemes": {
+                "staff": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "orderToken": {"type": "apiKey", "in": "header", "name": "Order-Token"},
+            },
+        },
+    }
+
+
+def _spell(operation: Operation) -> Schema:
+    spelled: Schema = {
+        "summary": operation.summary,
+        "operationId": operation.route.replace("/", "_").replace(" ", "").replace("{", "").replace("}", "").lower(),
+        "parameters": list(_parameters(operation)),
+        "responses": {
+            str(operation.status): {
+                "description": "done",
+                "content": {"application/json": {"schema": _ref(operation.answer)}},
+            },
+            **{str(status): _problem() for status in _problems(operation)},
+        },
+    }
+    if operation.caller == "order":
+        spelled["security"] = [{"orderToken": []}, {"staff": []}]
+    elif operation.caller not in ("anyone", "signed"):
+        spelled["security"] = [{"staff": []}]
+        spelled["description"] = f"Staff in one of the groups: {', '.join(operation.caller.split())}."
+    if operation.form:
+        spelled["requestBody"] = {
+            "required": operation.form_required,
+            "content": {"application/json": {"schema": _ref(operation.form.__name__)}},
+        }
+    return spelled
+
+
+def _problems(operation: Operation) -> list[int]:
+    statuses = {400, 500, 503, *operation.problems}
+    if operation.form or operation.query:
+        statuses.add(422)
+    if "{" in operation.route:
+        statuses.add(404)
+    if operation.caller not in ("anyone", "signed"):
+        statuses |= {401, 403}
+    return sorted(statuses)
+
+
+def _problem() -> Schema:
+    return {"description": "a problem", "content": {"application/problem+json": {"schema": _ref("Problem")}}}
+
+
+def _parameters(operation: Operation) -> Iterator[Schema]:
+    for part in operation.route.split("{")[1:]:
+        yield {"name": part.split("}")[0], "in": "path", "required": True, "schema": TEXT}
+    for name in operation.query:
+        yield {"name": name, "in": "query", "required": False, "schema": TEXT}
+    if operation.key:
+        yield {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": True,
+            "schema": {"type": "string", "minLength": 8, "maxLength": 128},
+            "description": "new for each new request, the same for every repeat of it",
+        }
+
+
+def text() -> str:
+    """The document as it is committed."""
+    return json.dumps(document(), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    """Write the file."""
+    TARGET.write_text(text())
+    print(f"{TARGET.name}: {len(OPERATIONS)} operations")
+
+
+if __name__ == "__main__":
+    main()
