@@ -24,7 +24,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     for record in event["Records"]:
         try:
             changes[record["messageId"]] = read_change(record)
-        except (ValueError, KeyError):
+        except ValueError:
             telemetry.logger.exception("message_unreadable", channel=channel)
             failed[record["messageId"]] = _PAUSE_SECONDS
     try:

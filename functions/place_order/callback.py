@@ -41,8 +41,7 @@ def _take_in(name: str, notice: Notice) -> None:
     except Exception:
         # Whatever went wrong, the queue remembers: the marketplace would stop calling long before it is mended.
         telemetry.logger.exception("callback_queued", channel=name, external_id=notice.external_id)
-        message = json.dumps({"channel": name, "external_id": notice.external_id})
-        app().sqs.send_message(QueueUrl=app().settings.require("channel_events_queue_url"), MessageBody=message)
+        app().queue_channel_event(name, notice.external_id)
 
 
 ROUTES = {"POST /channels/{channel}/callbacks": receive, "GET /channels/{channel}/callbacks": receive}

@@ -249,6 +249,43 @@ def test_reconcile_finds_what_is_behind_and_what_drifted(listed: Shop) -> None:
     assert (listed.available(), shown(listed, "etsy")) == (497, 497)
 
 
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_an_order_whose_callback_was_lost_is_found_by_polling(listed: Shop, channel: str) -> None:
+    external = buys(listed, channel, 2)
+    listed.deliveries.clear()
+    listed.place()  # As many units are sold here, so the quantities look as they should.
+    listed.later(minutes=5)
+    poll = import_module("functions.place_order.poll_channels").handler
+    assert poll({}, Context())[channel] == 1
+    assert listed.available() == 496
+    control(listed, channel, "POST", "/_sim/cancel", {"order_id": external})
+    listed.deliveries.clear()
+    listed.later(minutes=5)
+    poll({}, Context())
+    assert listed.order_of(channel, external).status == "cancelled"
+    assert listed.available() == 498
+
+
+def test_a_poll_that_runs_out_of_time_is_continued(listed: Shop) -> None:
+    poll = import_module("functions.place_order.poll_channels").handler
+    for _ in range(3):
+        buys(listed, "ebay", 1)
+        listed.later(minutes=20)  # Beyond the overlap with which a channel is read again.
+    listed.deliveries.clear()
+    for left in (499, 498, 497):
+        poll({}, Context(remaining_ms=0))
+        assert listed.available() == left
+    poll({}, Context())
+    assert listed.available() == 497
+
+
+def test_a_message_that_cannot_be_read_does_not_hold_up_the_others(listed: Shop) -> None:
+    listed.place()
+    message = {"sku": "SHIRT", "changed_at": "2026-11-23T09:00:00.000Z"}
+    assert push(listed, "ebay", [[], message, 7, {"sku": "SHIRT"}, "x"]) == ["m0", "m2", "m3", "m4"]
+    assert shown(listed, "ebay") == 498
+
+
 def test_an_unknown_channel_is_not_found(shop: Shop) -> None:
     answer = shop.call("place_order.callback", "POST /channels/{channel}/callbacks", {}, path={"channel": "bazaar"})
     assert answer.status == 404

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -162,7 +163,16 @@ class App:
     def importing(self) -> ImportOrders:
         from oms.channels.importing import ImportOrders
 
-        return ImportOrders(self.channel, self.placing, self.ending)
+        return ImportOrders(
+            self.channel, self.placing, self.ending, self.inventory, self.queue_channel_event, self.clock
+        )
+
+    def queue_channel_event(self, channel: str, external_id: str) -> None:
+        """Keep a marketplace order for another try."""
+        self.sqs.send_message(
+            QueueUrl=self.settings.require("channel_events_queue_url"),
+            MessageBody=json.dumps({"channel": channel, "external_id": external_id}),
+        )
 
     def syncing(self, channel: str, owner: str) -> SyncChannel:
         """Pushing to one channel, under ``owner``'s leases."""

@@ -29,9 +29,12 @@ def send_changes(sqs: Any, queue_url: str, changes: Sequence[Changed]) -> None:
 
 
 def read_change(record: Mapping[str, Any]) -> Changed:
-    """The change that a queue record tells of."""
+    """The change that a queue record tells of. Raises ``ValueError`` when it tells of none."""
     message = json.loads(record["body"])
-    return Changed(message["sku"], message["changed_at"], bool(message.get("force")))
+    try:
+        return Changed(str(message["sku"]), str(message["changed_at"]), bool(message.get("force")))
+    except (TypeError, LookupError, AttributeError) as error:
+        raise ValueError("no change of a SKU") from error
 
 
 def _spell(change: Changed) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from oms.inventory.model import Listing, Location, Product, Take, even_shares, spread
 from oms.runtime import errors
-from oms.runtime.clock import to_text
+from oms.runtime.clock import from_text, to_text
 from oms.runtime.dynamo import ConditionsFailed, Contention, Item, Table, Write
 
 _REPLAY_WINDOW = timedelta(days=35)
@@ -441,6 +441,23 @@ class DynamoInventory:
     def end_lease(self, channel: str, sku: str, owner: str) -> None:
         """Let the next one push."""
         self._as_owner(channel, sku, owner, "REMOVE lease_until, lease_owner", {})
+
+    def polled_until(self, channel: str) -> datetime | None:
+        """Up to when the channel's orders were read; None before the first time."""
+        item = self.table.get(f"CHANNEL#{channel}", "POLL")
+        return from_text(item["polled_until"]) if item else None
+
+    def set_polled_until(self, channel: str, moment: datetime) -> None:
+        """Move the mark on, never back."""
+        self.table.write_one(
+            self.table.update(
+                "polled",
+                (f"CHANNEL#{channel}", "POLL"),
+                "SET entity = :entity, polled_until = :to",
+                "attribute_not_exists(polled_until) OR polled_until < :to",
+                values={":entity": "poll", ":to": to_text(moment)},
+            )
+        )
 
     def record_acknowledged(
         self,
