@@ -1,0 +1,128 @@
+"""What staff see and do about orders."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.support.shop import STAFF_CLAIMS, Answer, Shop
+
+AGENT = {"cognito:groups": "[agent]", "cognito:username": "sam"}
+
+
+def ask(shop: Shop, route: str, order: Answer, body: Any = None, staff: dict[str, str] = AGENT, **path: str) -> Answer:
+    return shop.call("customer_service.api", route, body, path={"id": order.body["order_id"], **path}, staff=staff)
+
+
+@pytest.fixture
+def paid(shop: Shop) -> Answer:
+    shop.stock_up("SHIRT", 10)
+    placed = shop.place()
+    shop.pay(placed)
+    shop.deliver_all()
+    return placed
+
+
+def test_the_timeline_tells_who_did_what_and_proves_it(shop: Shop, paid: Answer) -> None:
+    told = ask(shop, "GET /orders/{id}/timeline", paid).body
+    assert told["proven"]
+    assert [(event["what"], event["who"]) for event in told["events"]] == [
+        ("OrderPlaced", "customer"),
+        ("PaymentCaptured", "stripe"),
+    ]
+
+
+def test_a_timeline_that_was_tampered_with_says_so(shop: Shop, paid: Answer) -> None:
+    table = shop.app.orders.table
+    key = {"pk": {"S": f"ORDER#{paid.body['order_id']}"}, "sk": {"S": "EVENT#000002"}}
+    table.client.update_item(
+        TableName=table.name,
+        Key=key,
+        UpdateExpression="SET actor = :who",
+        ExpressionAttributeValues={":who": {"S": "nobody"}},
+    )
+    told = ask(shop, "GET /orders/{id}/timeline", paid).body
+    assert (told["proven"], told["broken"]) == (False, "event 2 was changed")
+
+
+def test_history_holds_no_personal_data(shop: Shop, paid: Answer) -> None:
+    told = json.dumps(ask(shop, "GET /orders/{id}/timeline", paid).body)
+    for person in ("ada@example.com", "Ada", "Analytical Row", "97201"):
+        assert person not in told
+
+
+def test_a_hold_stops_an_order_until_it_is_released(shop: Shop, paid: Answer) -> None:
+    body = {"kind": "fraud", "reason": "card from another country", "owner": "risk", "hours": 2}
+    held = ask(shop, "POST /orders/{id}/holds", paid, body)
+    assert held.body["holds"]["fraud"]["owner"] == "risk"
+    again = ask(shop, "POST /orders/{id}/holds", paid, body)
+    assert again.body["version"] == held.body["version"]
+    released = ask(shop, "DELETE /orders/{id}/holds/{kind}", paid, {"reason": "called them"}, kind="fraud")
+    assert released.body["holds"] == {}
+    events = ask(shop, "GET /orders/{id}/timeline", paid).body["events"]
+    assert [(event["what"], event["who"]) for event in events[2:]] == [
+        ("OrderHeld", "staff:sam"),
+        ("HoldReleased", "staff:sam"),
+    ]
+
+
+def test_an_overdue_hold_is_brought_before_its_owner_again(shop: Shop, paid: Answer) -> None:
+    ask(shop, "POST /orders/{id}/holds", paid, {"kind": "fraud", "reason": "odd", "hours": 1})
+    shop.later(hours=2)
+    shop.sweep()
+    order = shop.app.orders.require(paid.body["order_id"])
+    assert (order.redriven, order.status) == (1, "confirmed")
+    shop.sweep()
+    assert shop.app.orders.require(paid.body["order_id"]).redriven == 1
+
+
+def test_releasing_a_payment_hold_accepts_what_was_paid(shop: Shop) -> None:
+    shop.stock_up("SHIRT", 10)
+    placed = shop.place()
+    shop.pay(placed)
+    event = json.loads(shop.waiting("payment_intent.succeeded").body)
+    event["data"]["object"]["amount_received"] -= 1
+    shop.deliver(shop.signed_by_stripe(event))
+    order = ask(shop, "DELETE /orders/{id}/holds/{kind}", placed, {"reason": "a cent"}, kind="payment").body
+    assert (order["status"], order["pending"]) == ("confirmed", ["start_fulfillment"])
+
+
+def test_an_ended_order_cannot_be_held(shop: Shop, paid: Answer) -> None:
+    shop.cancel(paid)
+    answer = ask(shop, "POST /orders/{id}/holds", paid, {"kind": "fraud", "reason": "odd"})
+    assert answer.status == 409
+
+
+def test_pickers_may_read_but_not_hold(shop: Shop, paid: Answer) -> None:
+    picker = {"cognito:groups": "[warehouse]"}
+    assert ask(shop, "GET /orders/{id}/timeline", paid, staff=picker).status == 200
+    answer = ask(shop, "POST /orders/{id}/holds", paid, {"kind": "fraud", "reason": "odd"}, staff=picker)
+    assert answer.status == 403
+
+
+def test_an_unknown_order_or_hold_is_not_found(shop: Shop, paid: Answer) -> None:
+    ghost = Answer(201, {}, {"order_id": "00000000-0000-5000-8000-000000000000"})
+    assert ask(shop, "GET /orders/{id}/timeline", ghost).status == 404
+    assert ask(shop, "DELETE /orders/{id}/holds/{kind}", paid, {"reason": "why not"}, kind="mood").status == 404
+
+
+def test_operators_enter_where_parcels_come_from(shop: Shop) -> None:
+    address = {"name": "Shop", "line1": "1 Dock", "city": "Portland", "region": "OR", "postal_code": "97201"}
+    answer = shop.call(
+        "inventory_sync.stock_api",
+        "PUT /facilities/{facility}",
+        {"address": {**address, "country": "US"}},
+        path={"facility": "main"},
+        staff=STAFF_CLAIMS,
+    )
+    assert answer.status == 200
+    wrong = shop.call(
+        "inventory_sync.stock_api",
+        "PUT /facilities/{facility}",
+        {"address": {**address, "country": "US"}},
+        path={"facility": "Main Hall"},
+        staff=STAFF_CLAIMS,
+    )
+    assert wrong.status == 422
