@@ -47,11 +47,12 @@ def ship(event: Event) -> Event:
 
 def park(event: Event) -> Event:
     """Leave the order so that it is seen, and so that a later run can go on."""
-    parts = app()
-    PauseFulfillment(parts.orders, parts.clock).park(
-        event["order_id"], event["run"], event["error"], event.get("shipment")
-    )
+    _pausing().park(event["order_id"], event["run"], event["error"], event.get("shipment", ""))
     return {"order_id": event["order_id"]}
+
+
+def _pausing() -> PauseFulfillment:
+    return PauseFulfillment(app().orders, app().clock)
 
 
 STEPS: dict[str, Callable[[Event], Event]] = {
@@ -66,4 +67,5 @@ STEPS: dict[str, Callable[[Event], Event]] = {
 @entry_point
 def handler(event: Event, context: Any) -> Event:
     """Lambda entry; errors reach the state machine by their class's name."""
-    return STEPS[event["step"]](event)
+    with _pausing().parking(event["order_id"], event["run"], event.get("shipment", "")):
+        return STEPS[event["step"]](event)

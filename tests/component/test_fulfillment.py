@@ -251,6 +251,29 @@ def test_a_step_of_a_run_that_has_a_successor_is_refused(floor: Floor) -> None:
     assert floor.shop.read(order)["status"] == "completed"
 
 
+def test_a_hold_stops_the_order_even_where_the_engine_loses_the_name_of_an_error(
+    floor: Floor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = workflow.handler
+
+    def nameless(event: dict[str, object], context: object) -> object:
+        try:
+            return named(event, context)
+        except Exception as error:
+            raise RuntimeError(str(error)) from None
+
+    monkeypatch.setattr(workflow, "handler", nameless)
+    floor.shop.stock_up("SHIRT", 10)
+    order = paid(floor)
+    floor.do(floor.work()["tasks"][0])
+    floor.hold(order.body["order_id"], "fraud")
+    floor.do(floor.work()["tasks"][0])
+    assert list(floor.order(order).holds) == ["fraud"]
+    floor.release(order.body["order_id"])
+    floor.do_all()
+    assert floor.shop.read(order)["status"] == "completed"
+
+
 # ---- labels and money ------------------------------------------------------------------------------------------------
 
 

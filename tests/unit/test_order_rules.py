@@ -176,6 +176,14 @@ def test_every_open_order_has_a_deadline(status: Status) -> None:
     assert next_deadline(replace(order, committed=False), NOW) is not None
 
 
+def test_a_held_order_is_looked_at_when_its_hold_is_due_and_not_before() -> None:
+    waiting = an_order(status=Status.CONFIRMED).with_effects(Effect.START_FULFILLMENT)
+    due = to_text(NOW + timedelta(hours=3))
+    held = replace(waiting, holds={"fraud": Hold("odd", "risk", to_text(NOW), due)})
+    assert next_deadline(waiting, NOW) == to_text(NOW + timedelta(minutes=5))
+    assert next_deadline(held, NOW) == due
+
+
 def test_the_ledger_derives_the_status_from_its_sums() -> None:
     payment = Payment("pending", "stripe")
     steps = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from oms.fulfillment.pausing import ALIVE, OrderHeld, ParcelClosed, PauseFulfillment, require_released, require_run
-from oms.fulfillment.shipments import DONE_IN, DynamoShipments, Shipment, ShipmentStatus, Task, parse_shipment_id
+from oms.fulfillment.pausing import ALIVE, ParcelClosed, require_released, require_run
+from oms.fulfillment.shipments import DONE_IN, DynamoShipments, Shipment, ShipmentStatus, Task
 from oms.orders.store import DynamoOrders
 from oms.runtime import telemetry
 from oms.runtime.clock import Clock, to_text
@@ -66,13 +66,7 @@ class OfferTasks:
             )
             return replace(shipment, task=task)
 
-        try:
-            offered = self.shipments.change(shipment_id, decide)
-        except OrderHeld:
-            # Parked here and not only by the workflow's catch, so that a lost error cannot leave the order waiting.
-            order_id, number = parse_shipment_id(shipment_id)
-            PauseFulfillment(self.orders, self.clock).park(order_id, run, OrderHeld.__name__, number)
-            raise
+        offered = self.shipments.change(shipment_id, decide)
         if expired:
             telemetry.count("WorkflowTimeouts")
             telemetry.logger.warning("task_timed_out", shipment_id=shipment_id, kind=kind, attempts=_attempts(offered))

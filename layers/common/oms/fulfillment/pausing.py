@@ -7,10 +7,12 @@ effects, so that it starts again as soon as nothing holds it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from oms.fulfillment.shipments import change_with_shipments
+from oms.fulfillment.shipments import change_with_shipments, parse_shipment_id
 from oms.orders.model import Effect, Event, Hold, Order, Status
 from oms.orders.store import Change, DynamoOrders
 from oms.runtime import telemetry
@@ -65,9 +67,9 @@ def begun_anew(order: Order) -> Order:
 
 
 def held(order: Order, kind: str, reason: str, owner: str, now: datetime) -> Order:
-    """The order stopped by a hold; once that is released, the next run begins."""
+    """The order stopped by a hold, unless one of that kind is there; once it is released, the next run begins."""
     hold = Hold(reason, owner, to_text(now), to_text(now + HOLD_FOR))
-    return replace(begun_anew(order), holds={**order.holds, kind: hold})
+    return replace(begun_anew(order), holds={kind: hold, **order.holds})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,17 @@ class PauseFulfillment:
     orders: DynamoOrders
     clock: Clock
 
-    def park(self, order_id: str, run: str, error: str, shipment: int | None) -> None:
+    @contextmanager
+    def parking(self, order_id: str, run: str, shipment_id: str = "") -> Iterator[None]:
+        """Park the order as soon as a step meets a hold. The workflow's catch would do it too, but the name of an
+        error, or the error of a step that waits, does not reach every engine."""
+        try:
+            yield
+        except OrderHeld:
+            self.park(order_id, run, OrderHeld.__name__, shipment_id)
+            raise
+
+    def park(self, order_id: str, run: str, error: str, shipment_id: str = "") -> None:
         """End a run that met ``error``: the order is left so that a later run can take over from where this one was.
 
         An error that nobody foresaw puts the order before a person. Repeating is harmless.
@@ -87,7 +99,7 @@ class PauseFulfillment:
         def decide(order: Order) -> Change | None:
             if order.status not in ALIVE or run_number(order_id, run) < order.runs:
                 return None
-            data = {"error": error, "shipment": shipment}
+            data = {"error": error, "shipment": parse_shipment_id(shipment_id)[1] if shipment_id else None}
             event = Event("FulfillmentPaused", "system", "workflow", data)
             if error == _SAID_ALREADY:
                 return Change(begun_anew(order), event)

@@ -148,13 +148,16 @@ class RunFulfillment:
         name = run_name(order_id, order.runs)
         if self.workflows.start(name, order_id):
             telemetry.logger.info("fulfillment_started", order_id=order_id, run=name)
+            if order.runs:
+                # Its predecessor may still wait for a token that nobody will answer.
+                self.workflows.stop(run_name(order_id, order.runs - 1))
             return
         self._begin_anew(order_id, order.runs, "its run had ended")
 
     def revive(self, order_id: str) -> None:
         """Give an order that should be moving a new run if its run is gone."""
         order = self.orders.require(order_id)
-        if order.status is not Status.IN_FULFILLMENT or order.holds or order.effects:
+        if order.status is not Status.IN_FULFILLMENT or order.holds or Effect.START_FULFILLMENT in order.effects:
             return
         if not self.workflows.running(run_name(order_id, order.runs)):
             self._begin_anew(order_id, order.runs, "its run was lost")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from oms.orders.model import Order, Status
+from oms.orders.model import Effect, Order, Status
 from oms.runtime.clock import from_text, to_text
 
 DRAFT = timedelta(minutes=2)
@@ -20,7 +20,8 @@ def next_deadline(order: Order, now: datetime) -> str | None:
     if not order.committed:
         return to_text(now + DRAFT)
     moments: list[datetime] = []
-    if order.effects:
+    # A held order starts when its last hold is released; until then nobody need be asked again.
+    if any(effect is not Effect.START_FULFILLMENT or not order.holds for effect in order.effects):
         moments.append(now + EFFECT)
     if order.status is Status.PLACED:
         moments.append(from_text(order.expires_at))
