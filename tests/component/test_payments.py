@@ -187,6 +187,45 @@ def test_a_payment_that_does_not_match_is_held_for_a_person(shop: Shop, wrong: s
     assert (order.status.value, list(order.holds)) == ("placed", ["payment"])
 
 
+def test_money_through_a_foreign_intent_goes_back_and_our_own_intent_is_closed(shop: Shop) -> None:
+    shop.stock_up("SHIRT", 10)
+    placed = shop.place()
+    foreign = shop.foreign_intent(placed, 200)
+    shop.deliver_all()
+    order = shop.app.orders.require(placed.body["order_id"])
+    assert (order.status, list(order.holds), order.payment.captured) == ("placed", ["payment"], 200)
+    shop.later(minutes=31)
+    shop.sweep()
+    shop.settle(placed)
+    shop.deliver_all()
+    order = shop.app.orders.require(placed.body["order_id"])
+    assert (order.status, order.effects, order.payment.refunded) == ("expired", (), 200)
+    own = placed.body["payment"]["client_secret"].split("_secret_")[0]
+    assert shop.app.gateway().get_intent(own).status == "canceled"
+    assert shop.app.gateway().get_intent(foreign).status == "succeeded"
+    assert ended_balance(shop)["refunded"] == 200
+
+
+def test_an_order_paid_twice_keeps_one_payment(shop: Shop) -> None:
+    shop.stock_up("SHIRT", 10)
+    placed = shop.place()
+    shop.pay(placed)
+    second = shop.foreign_intent(placed, placed.body["total"])
+    shop.deliver_all()
+    shop.settle(placed)
+    order = shop.read(placed)
+    assert (order["status"], order["payment"]["status"]) == ("confirmed", "partially_refunded")
+    assert (order["payment"]["captured"], order["payment"]["refunded"]) == (
+        2 * placed.body["total"],
+        placed.body["total"],
+    )
+    (refund,) = shop.app.orders.parts(placed.body["order_id"], "REFUND#")
+    assert refund["intent"] == second
+    shop.cancel(placed)
+    shop.settle(placed)
+    assert ended_balance(shop)["refunded"] == 2 * placed.body["total"]
+
+
 @pytest.mark.parametrize("damage", ["signature", "body", "old", "future", "missing"])
 def test_a_webhook_that_cannot_be_proven_is_refused(shop: Shop, damage: str) -> None:
     shop.stock_up("SHIRT", 10)

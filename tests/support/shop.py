@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import import_module
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import boto3
 from jsonschema import Draft202012Validator
@@ -239,6 +239,20 @@ class Shop:
         headers = {"order-token": placed.body["order_token"], **({"idempotency-key": key} if key else {})}
         path = {"id": placed.body["order_id"]}
         return self.call("place_order.api", "POST /orders/{id}/cancel", body, headers=headers, path=path)
+
+    def foreign_intent(self, placed: Answer, amount: int) -> str:
+        """Somebody makes another intent for the order in Stripe's dashboard, and it is paid; its id."""
+        form = {
+            "amount": str(amount),
+            "currency": "usd",
+            "metadata[order_id]": placed.body["order_id"],
+            "automatic_payment_methods[enabled]": "true",
+        }
+        headers = {"authorization": "Bearer sk_test_local", "content-type": "application/x-www-form-urlencoded"}
+        request = Request.to("POST", "/v1/payment_intents", headers, urlencode(form).encode())
+        intent = str(self.stripe.handle(request).json()["id"])
+        assert self._control("/_sim/pay", {"payment_intent": intent, "payment_method": "pm_card_visa"}).status == 200
+        return intent
 
     def stripe_is(self, *, down: bool) -> None:
         """Stripe stops answering, or answers again."""

@@ -158,7 +158,8 @@ class EndOrders:
         after, gives = self.reservations.release(after, now)
         if order.status is Status.IN_FULFILLMENT:
             after = after.with_effects(Effect.STOP_FULFILLMENT)
-        if order.payment.status in ("pending", "failed", "authorized"):
+        if not order.external_id and order.payment.captured < order.totals.total:
+            # Whatever came so far did not pay for the order, so its own intent can still be paid.
             after = after.with_effects(Effect.CANCEL_INTENT)
         after, refund = request_refund(self.orders.table, after, order.payment.captured, reason, now)
         return Change(replace(after, holds={}), event, [*gives, *stops, *refund])

@@ -80,7 +80,9 @@ class ApplyPayments:
         now = self.clock()
 
         def decide(order: Order) -> Change | None:
-            order = order if order.payment.intent else _with_intent(order, fact.intent)
+            if not order.payment.intent and fact.amount == order.totals.total:
+                # Our own intent is made over the total; one over another amount is somebody else's doing.
+                order = _with_intent(order, fact.intent)
             change: Change | None
             if fact.kind in ("succeeded", "capturable"):
                 change = self._money(order, fact, now)

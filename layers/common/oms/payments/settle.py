@@ -54,10 +54,9 @@ class SettlePayments:
 
     def _refund(self, order: Order, item: Item) -> None:
         telemetry.count("RefundsRequested")
-        intent = item["intent"] or order.payment.intent
         try:
             refund = self.gateway.refund(
-                intent, item["amount"], refund_id=item["refund_id"], reason="requested_by_customer"
+                item["intent"], item["amount"], refund_id=item["refund_id"], reason="requested_by_customer"
             )
         except PaymentRefused as refused:
             self._record_failure(order.order_id, item, refused.code)
