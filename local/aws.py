@@ -1,0 +1,95 @@
+"""MiniStack as we run it: ``python -m local.aws`` starts the local AWS, changed where a laptop or the truth needs it.
+
+Like Lambda, MiniStack gives every concurrent request a process of its own, and it unpacks the code and the layer anew
+for each, inside the server: about a second each time, during which nothing else is served. Sixty-four buyers at once
+on a cold cloud then all time out. So here:
+
+* code and layer are unpacked once per content and shared by the processes that run it;
+* at most ``OMS_LAMBDA_CONCURRENCY`` requests (16 by default) run behind the HTTP API at a time, and more wait their
+  turn. Nothing behind the API calls the API and waits for it, so nobody waits for himself;
+* a batch on SQS is allowed by the permission for one message, as on AWS; MiniStack asks for an action of its own
+  (``sqs:SendMessageBatch``) that AWS does not know;
+* answering a task's token is allowed on the state machine, as on AWS; MiniStack asks for it on ``*``.
+
+Everything else, the evaluation of IAM policies included, is MiniStack's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import tempfile
+import threading
+import types
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+CONCURRENCY = int(os.environ.get("OMS_LAMBDA_CONCURRENCY", "16"))
+
+_unpacking = threading.Lock()
+
+
+class SharedArchive(zipfile.ZipFile):
+    """A deployment package that is unpacked once; ``extractall`` then only links to the result."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__(file)
+        digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()[:24]
+        self._unpacked = Path(tempfile.gettempdir()) / f"package-{digest}"
+
+    def namelist(self) -> list[str]:
+        """What is left to check for paths that lead outside: nothing, where it was checked already."""
+        return [] if self._unpacked.exists() else super().namelist()
+
+    def extractall(self, path: Any = None, members: Any = None, pwd: Any = None) -> None:
+        with _unpacking:
+            if not self._unpacked.exists():
+                unfinished = self._unpacked.with_suffix(".unfinished")
+                shutil.rmtree(unfinished, ignore_errors=True)
+                super().extractall(unfinished, members, pwd)
+                unfinished.rename(self._unpacked)
+        os.rmdir(path)
+        os.symlink(self._unpacked, path)
+
+
+def main() -> None:
+    from ministack import app
+    from ministack.core import iam_actions, lambda_runtime
+    from ministack.services import apigateway, stepfunctions
+
+    lambda_runtime.zipfile = types.SimpleNamespace(
+        ZipFile=SharedArchive, BadZipFile=zipfile.BadZipFile, LargeZipFile=zipfile.LargeZipFile
+    )
+    invoke, turns = apigateway._invoke_lambda_proxy, asyncio.Semaphore(CONCURRENCY)
+
+    async def invoke_in_turn(*arguments: Any, **named: Any) -> Any:
+        async with turns:
+            return await invoke(*arguments, **named)
+
+    apigateway._invoke_lambda_proxy = invoke_in_turn
+    action_of = iam_actions.extract_iam_action
+
+    def action_as_on_aws(*arguments: Any, **named: Any) -> str | None:
+        action: str | None = action_of(*arguments, **named)
+        return action.removesuffix("Batch") if action and action.startswith("sqs:") else action
+
+    iam_actions.extract_iam_action = action_as_on_aws
+    resource_of = iam_actions.extract_resource_arn
+
+    def resource_as_on_aws(service: str, method: str, path: str, headers: Mapping[str, str], *rest: Any) -> str:
+        resource: str = resource_of(service, method, path, headers, *rest)
+        if service == "states" and ".SendTask" in headers.get("x-amz-target", ""):
+            # A token here does not know its state machine, but the stack has only one.
+            return next(iter(stepfunctions._state_machines), resource)
+        return resource
+
+    iam_actions.extract_resource_arn = resource_as_on_aws
+    app.main()
+
+
+if __name__ == "__main__":
+    main()
