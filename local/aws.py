@@ -7,6 +7,8 @@ on a cold cloud then all time out. So here:
 * code and layer are unpacked once per content and shared by the processes that run it;
 * at most ``OMS_LAMBDA_CONCURRENCY`` requests (16 by default) run behind the HTTP API at a time, and more wait their
   turn. Nothing behind the API calls the API and waits for it, so nobody waits for himself;
+* stream records that a function reports as failed come again, with their batch; MiniStack would skip them;
+* a function's error has the name of its class, by which the workflow retries and catches; MiniStack gives all one name;
 * a batch on SQS is allowed by the permission for one message, as on AWS; MiniStack asks for an action of its own
   (``sqs:SendMessageBatch``) that AWS does not know;
 * answering a task's token is allowed on the state machine, as on AWS; MiniStack asks for it on ``*``.
@@ -19,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -56,10 +59,23 @@ class SharedArchive(zipfile.ZipFile):
         os.symlink(self._unpacked, path)
 
 
+def _as_on_aws(result: dict[str, Any], event: Any) -> dict[str, Any]:
+    """What a function did, with the failures that MiniStack would overlook."""
+    body = result.get("body")
+    if not isinstance(body, dict):
+        return result
+    if body.get("errorType") == "Runtime.HandlerError":
+        raised = re.match(r"(?:\w+\.)*(\w+)(?::|$)", str(result.get("log", "")).rstrip().rpartition("\n")[2])
+        return {**result, "body": {**body, "errorType": raised.group(1)}} if raised else result
+    records = (event.get("Records") if isinstance(event, dict) else None) or [{}]
+    failed = records[0].get("eventSource") == "aws:dynamodb" and body.get("batchItemFailures")
+    return {**result, "error": True} if failed else result
+
+
 def main() -> None:
     from ministack import app
     from ministack.core import iam_actions, lambda_runtime
-    from ministack.services import apigateway, stepfunctions
+    from ministack.services import apigateway, lambda_svc, stepfunctions
 
     lambda_runtime.zipfile = types.SimpleNamespace(
         ZipFile=SharedArchive, BadZipFile=zipfile.BadZipFile, LargeZipFile=zipfile.LargeZipFile
@@ -88,6 +104,12 @@ def main() -> None:
         return resource
 
     iam_actions.extract_resource_arn = resource_as_on_aws
+    execute = lambda_svc._execute_function
+
+    def execute_as_on_aws(function: Any, event: Any) -> Any:
+        return _as_on_aws(execute(function, event), event)
+
+    lambda_svc._execute_function = execute_as_on_aws
     app.main()
 
 
