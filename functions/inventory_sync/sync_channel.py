@@ -13,6 +13,7 @@ from oms.runtime.telemetry import entry_point
 
 _BUSY_SECONDS = 2
 _PAUSE_SECONDS = 15
+_LONGEST_PAUSE_SECONDS = 900
 
 
 @entry_point
@@ -40,15 +41,18 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _come_back(event: dict[str, Any], failed: dict[str, int]) -> None:
-    """Let failed messages return after their own pause rather than the queue's long visibility timeout."""
+    """Let failed messages return after their own pause, which doubles with every try, rather than the queue's long
+    visibility timeout."""
     for record in event["Records"]:
         if record["messageId"] not in failed:
             continue
+        tries = int(record["attributes"]["ApproximateReceiveCount"])
+        pause = min(failed[record["messageId"]] * 2 ** min(tries - 1, 10), _LONGEST_PAUSE_SECONDS)
         name = record["eventSourceARN"].rsplit(":", 1)[-1]
         url = next(url for url in app().settings.channel_queue_urls.values() if url.rsplit("/", 1)[-1] == name)
         try:
             app().sqs.change_message_visibility(
-                QueueUrl=url, ReceiptHandle=record["receiptHandle"], VisibilityTimeout=failed[record["messageId"]]
+                QueueUrl=url, ReceiptHandle=record["receiptHandle"], VisibilityTimeout=pause
             )
         except Exception:
             telemetry.logger.exception("visibility_unchanged", queue=name)

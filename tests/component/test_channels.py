@@ -62,7 +62,13 @@ def push(shop: Shop, channel: str, messages: list[Any]) -> list[str]:
     object.__setattr__(shop.app.settings, "channel", channel)
     arn = f"arn:aws:sqs:us-east-1:123456789012:{channel}"
     records = [
-        {"messageId": f"m{n}", "body": json.dumps(body), "eventSourceARN": arn, "receiptHandle": "gone"}
+        {
+            "messageId": f"m{n}",
+            "body": json.dumps(body),
+            "eventSourceARN": arn,
+            "receiptHandle": "gone",
+            "attributes": {"ApproximateReceiveCount": "1"},
+        }
         for n, body in enumerate(messages)
     ]
     result = import_module("functions.inventory_sync.sync_channel").handler({"Records": records}, Context())
