@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python -m
+# With the layer's sources: for what runs our code in its own process. The local cloud must see only the built layer.
+WITH_CODE := PYTHONPATH=layers/common $(BIN)/python -m
 INSTALLED := .venv/installed
 STAGE ?=
 STACK = oms-$(or $(STAGE),local)
@@ -39,20 +41,20 @@ format: $(INSTALLED)  ## mend format and imports
 	@$(BIN)/ruff check --quiet --fix --select I . && $(BIN)/ruff format --quiet .
 
 openapi: $(INSTALLED)  ## write docs/openapi.json from the code
-	@$(RUN) local.openapi
+	@$(WITH_CODE) local.openapi
 
 bench: $(INSTALLED)  ## measure speed and cost into benchmarks/results.md
-	@$(RUN) benchmarks
+	@$(WITH_CODE) benchmarks
 
 replay: $(INSTALLED)  ## real orders through the running cloud: ORDERS=<csv.gz> LIMIT=n CONCURRENCY=n
 	@test -n "$(ORDERS)" || { echo "ORDERS=<csv.gz> says which"; exit 2; }
 	@$(RUN) local.replay "$(ORDERS)" $(if $(LIMIT),--limit $(LIMIT)) $(if $(CONCURRENCY),--concurrency $(CONCURRENCY))
 
 simulate: $(INSTALLED)  ## faults and interleavings, every run repeatable: SEEDS=n SEED=k
-	@$(RUN) tests.simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED))
+	@$(WITH_CODE) tests.simulation $(if $(SEEDS),--seeds $(SEEDS)) $(if $(SEED),--seed $(SEED))
 
 mutants: $(INSTALLED)  ## break the code on purpose; the simulation must notice each time
-	@$(RUN) tests.simulation.mutants
+	@$(WITH_CODE) tests.simulation.mutants
 
 redrive: $(INSTALLED)  ## play a dead-letter queue back: QUEUE=<name or all> [STAGE=…]
 	@$(RUN) local.redrive --stack $(STACK) "$(or $(QUEUE),list)"
