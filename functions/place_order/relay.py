@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from oms.bootstrap import app
-from oms.orders.relaying import new_effects, wants_payment_work, wants_shipment_confirmation
+from oms.fulfillment.voiding import SETTLED_AFTER
+from oms.orders.relaying import new_effects, wants_labels_voided, wants_payment_work, wants_shipment_confirmation
 from oms.runtime.batch import process_stream
 from oms.runtime.telemetry import entry_point
 
@@ -21,10 +22,14 @@ def handle(record: Mapping[str, Any]) -> None:
         _send(settings.require("payment_work_queue_url"), order_id)
     if wants_shipment_confirmation(effects):
         _send(settings.require("shipment_confirm_queue_url"), order_id)
+    if wants_labels_voided(effects):
+        # Not at once: a step that was shipping when the order died may be buying the label just now.
+        _send(settings.require("shipment_confirm_queue_url"), order_id, int(SETTLED_AFTER.total_seconds()) + 5)
 
 
-def _send(queue_url: str, order_id: str) -> None:
-    app().sqs.send_message(QueueUrl=queue_url, MessageBody=json.dumps({"order_id": order_id}))
+def _send(queue_url: str, order_id: str, delay: int = 0) -> None:
+    message = json.dumps({"order_id": order_id})
+    app().sqs.send_message(QueueUrl=queue_url, MessageBody=message, DelaySeconds=delay)
 
 
 @entry_point

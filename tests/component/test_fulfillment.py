@@ -9,7 +9,14 @@ import pytest
 
 from functions.fulfillment import workflow
 from functions.inventory_sync import confirm_shipment
-from oms.channels.port import ChannelUnavailable, ExternalAddress, ExternalLine, ExternalOrder, ShippedParcel
+from oms.channels.port import (
+    ChannelRefused,
+    ChannelUnavailable,
+    ExternalAddress,
+    ExternalLine,
+    ExternalOrder,
+    ShippedParcel,
+)
 from oms.fulfillment.facilities import put_facility
 from oms.fulfillment.offering import OfferTasks
 from oms.fulfillment.pausing import RunSuperseded
@@ -327,7 +334,36 @@ def test_a_label_is_given_back_when_the_order_ends_while_it_is_bought(floor: Flo
     assert shop.identity_holds("SHIRT")
 
 
-def test_a_parcel_that_money_does_not_cover_stays(floor: Floor) -> None:
+def test_a_label_that_was_bought_before_a_crash_is_given_back_after_the_cancellation(floor: Floor) -> None:
+    shop = floor.shop
+    shop.stock_up("SHIRT", 10)
+    order = paid(floor)
+    # The label is bought, the answer lost, and the step never runs again because the order is cancelled.
+    floor.carrier_fails(*[{"method": "POST", "path": "/buy", "status": 503, "after_effect": True}], down=False)
+    send = shop.app.transport
+
+    def dying(request: object, *, timeout: float) -> object:
+        answer = send(request, timeout=timeout)  # type: ignore[arg-type]
+        if request.url.endswith("/buy"):  # type: ignore[attr-defined]
+            floor.carrier_fails(down=True)
+        return answer
+
+    shop.app.transport = dying  # type: ignore[assignment]
+    floor.do_all()
+    assert shop.cancel(order).status == 200
+    floor.carrier_fails()
+    assert floor.label_count() == 1
+    assert Effect.VOID_LABEL in floor.order(order).effects
+    assert confirm(order.body["order_id"]) == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
+    assert floor.label_count() == 0
+    shop.later(minutes=3)
+    for _ in range(2):
+        assert confirm(order.body["order_id"]) == {"batchItemFailures": []}
+    assert Effect.VOID_LABEL not in floor.order(order).effects
+    assert shop.app.orders.verified_history(order.body["order_id"])[-1]["type"] == "LabelsVoided"
+
+
+def test_no_label_is_bought_for_a_parcel_that_money_does_not_cover(floor: Floor) -> None:
     floor.shop.stock_up("SHIRT", 10)
     order = paid(floor)
 
@@ -339,6 +375,7 @@ def test_a_parcel_that_money_does_not_cover_stays(floor: Floor) -> None:
     floor.do_all()
     assert list(floor.order(order).holds) == ["payment"]
     assert floor.place() == (10, 2)
+    assert floor.label_count() == 0
 
 
 def test_an_order_to_be_picked_up_needs_no_label(floor: Floor) -> None:
@@ -465,10 +502,13 @@ class Marketplace:
     def __init__(self) -> None:
         self.told: list[tuple[str, ShippedParcel]] = []
         self.down = False
+        self.refuses = False
 
     def confirm_shipment(self, external_id: str, parcel: ShippedParcel) -> None:
         if self.down:
             raise ChannelUnavailable("down")
+        if self.refuses:
+            raise ChannelRefused("the receipt is cancelled")
         self.told.append((external_id, parcel))
 
 
@@ -524,6 +564,22 @@ def test_a_marketplace_is_told_of_each_parcel_once(floor: Floor, monkeypatch: py
     order = floor.shop.app.orders.require(order_id)
     assert (order.status.value, order.effects) == ("completed", ())
     floor.shop.app.orders.verified_history(order_id)
+
+
+def test_a_channel_that_refuses_a_confirmation_is_not_asked_for_ever(
+    floor: Floor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = Marketplace()
+    channel.refuses = True
+    monkeypatch.setattr(floor.shop.app, "channel", lambda name: channel)
+    floor.shop.stock_up("SHIRT", 10)
+    order_id = sold_on_etsy(floor, ExternalLine("transaction-9", "SHIRT", "Shirt", 2, 1999))
+    floor.do_all()
+    for _ in range(2):
+        assert confirm(order_id) == {"batchItemFailures": []}
+    order = floor.shop.app.orders.require(order_id)
+    assert (order.effects, list(order.holds)) == ((), ["operator"])
+    assert "the receipt is cancelled" in order.holds["operator"].reason
 
 
 def test_units_that_a_marketplace_sold_without_stock_wait_for_stock(floor: Floor) -> None:

@@ -106,10 +106,12 @@ class ListingRef:
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """The absolute quantity that a listing should show."""
+    """The absolute quantity that a listing should show. ``seen`` is what it showed when that was decided, if it was
+    read: a channel with compare-and-set changes the listing only from there."""
 
     listing: ListingRef
     quantity: int
+    seen: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
-from oms.channels.port import Channel, ShippedParcel
+from oms.channels.port import Channel, ChannelRefused, ShippedParcel
 from oms.fulfillment.shipments import LEFT, DynamoShipments, Shipment
-from oms.orders.model import Effect, Event, Order
+from oms.orders.model import Effect, Event, Hold, Order
 from oms.orders.store import Change, DynamoOrders
 from oms.runtime import telemetry
 from oms.runtime.clock import Clock, from_text, to_text
+
+_HOLD_FOR = timedelta(days=1)
+_REASON_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,8 @@ class ConfirmShipments:
     def confirm(self, order_id: str) -> None:
         """Tell the channel of every parcel that it does not know of, and write down that it does.
 
-        A parcel that leaves meanwhile is told as well. Raises ``ChannelUnavailable`` and ``ChannelRefused``.
+        A parcel that leaves meanwhile is told as well. A channel that refuses (it may have cancelled its order) is not
+        asked again: the order is put before a person. Raises ``ChannelUnavailable``.
         """
         shipments = DynamoShipments(self.orders.table)
 
@@ -39,10 +44,29 @@ class ConfirmShipments:
 
         order = self.orders.require(order_id)
         while Effect.CONFIRM_SHIPMENT in order.effects:
-            for shipment in _untold(shipments, order_id):
-                self._tell(order, shipment)
-                shipments.change(shipment.shipment_id, self._told)
+            try:
+                for shipment in _untold(shipments, order_id):
+                    self._tell(order, shipment)
+                    shipments.change(shipment.shipment_id, self._told)
+            except ChannelRefused as refused:
+                self._give_up(order_id, str(refused))
+                return
             order = self.orders.change(order_id, told, self.clock())
+
+    def _give_up(self, order_id: str, said: str) -> None:
+        """Its words stay on the hold: they have no place in the history."""
+        now = self.clock()
+
+        def refused(order: Order) -> Change | None:
+            if Effect.CONFIRM_SHIPMENT not in order.effects:
+                return None
+            reason = f"{order.channel} does not take the confirmation: {said}"[:_REASON_LENGTH]
+            hold = Hold(reason, "customer service", to_text(now), to_text(now + _HOLD_FOR))
+            after = replace(order.without_effect(Effect.CONFIRM_SHIPMENT), holds={**order.holds, "operator": hold})
+            return Change(after, Event("ConfirmationRefused", f"channel:{order.channel}", "the channel refused"))
+
+        order = self.orders.change(order_id, refused, now)
+        telemetry.logger.warning("confirmation_refused", order_id=order_id, channel=order.channel)
 
     def _tell(self, order: Order, shipment: Shipment) -> None:
         parcel = ShippedParcel(

@@ -70,6 +70,9 @@ class ShipParcels:
         require_released(order)
         if shipment.status is not ShipmentStatus.PACKED:
             raise ParcelClosed(f"parcel is {shipment.status.value}")
+        if order.payment.covers < money_needed(_without(order, shipment)):
+            self._hold_unpaid(order_id, shipment_id)
+            raise OrderHeld("payment")
         label: CarrierLabel | None = None
         if order.shipping_method != "pickup":
             try:
@@ -161,15 +164,12 @@ class ShipParcels:
 
     def _leaving(self, order: Order, shipment: Shipment, left: Shipment, now: datetime) -> Change:
         """The change with which a parcel leaves, or the one that stops it because money is missing."""
-        carried = shipment.lines(order)
-        lines = tuple(replace(line, shipped=line.shipped + carried.get(line.number, 0)) for line in order.lines)
-        after = replace(order, lines=lines)
+        after = _without(order, shipment)
         needed = money_needed(after)
         data: dict[str, Any] = {"shipment": shipment.number, "facility": shipment.facility, "needed": needed}
         if order.payment.covers < needed:
-            event = Event("ParcelUnpaid", "system", "workflow", data)
-            return Change(held(order, "payment", "money does not cover the parcel", "payments", now), event)
-        if not any(line.open for line in lines):
+            return _unpaid(order, shipment, needed, now)
+        if not any(line.open for line in after.lines):
             after = after.moved_to(Status.COMPLETED)
         if order.external_id:
             after = after.with_effects(Effect.CONFIRM_SHIPMENT)
@@ -181,6 +181,21 @@ class ShipParcels:
         if needed <= 0:
             return Change(after, event, writes)
         return Change(after, event, writes, "payment.covers >= :needed", {":needed": needed})
+
+    def _hold_unpaid(self, order_id: str, shipment_id: str) -> None:
+        """Stop the order before a label is bought for a parcel that money does not cover."""
+        now = self.clock()
+
+        def stop(order: Order) -> Change | None:
+            shipment = self.shipments.get(shipment_id)
+            if order.status not in ALIVE or not shipment.open or order.holds:
+                return None
+            needed = money_needed(_without(order, shipment))
+            if order.payment.covers >= needed:
+                return None
+            return _unpaid(order, shipment, needed, now)
+
+        change_with_shipments(self.orders, order_id, stop, now)
 
     def _hold_address(self, order_id: str, shipment: int, reason: str) -> None:
         """Stop the order because the carrier does not take the parcel. Its words stay on the hold: they may tell the
@@ -194,6 +209,19 @@ class ShipParcels:
             return Change(held(order, "address", reason, "customer_service", now), event)
 
         self.orders.change(order_id, stop, now)
+
+
+def _unpaid(order: Order, shipment: Shipment, needed: int, now: datetime) -> Change:
+    data = {"shipment": shipment.number, "facility": shipment.facility, "needed": needed}
+    event = Event("ParcelUnpaid", "system", "workflow", data)
+    return Change(held(order, "payment", "money does not cover the parcel", "payments", now), event)
+
+
+def _without(order: Order, shipment: Shipment) -> Order:
+    """The order once the parcel has left."""
+    carried = shipment.lines(order)
+    lines = tuple(replace(line, shipped=line.shipped + carried.get(line.number, 0)) for line in order.lines)
+    return replace(order, lines=lines)
 
 
 def money_needed(order: Order) -> int:

@@ -137,6 +137,7 @@ class Shipment:
     shipped_at: str = ""
     told_at: str = ""
     """When the marketplace was told of it."""
+    cancelled_at: str = ""
     owes_places: bool = False
     """Cancelled, but its units are not set free at their places yet."""
     version: int = 1
@@ -144,6 +145,11 @@ class Shipment:
     @property
     def shipment_id(self) -> str:
         return f"{self.order_id}.{self.number}"
+
+    @property
+    def may_have_spare_label(self) -> bool:
+        """Cancelled when a carrier knew it already: a label may have been bought that no parcel will carry."""
+        return self.status is ShipmentStatus.CANCELLED and bool(self.carrier_shipment_id)
 
     @property
     def open(self) -> bool:
@@ -263,11 +269,21 @@ def cancellation(
         _put(
             orders_table,
             shipment,
-            replace(shipment.moved_to(ShipmentStatus.CANCELLED), task=None, owes_places=not at_once),
+            replace(
+                shipment.moved_to(ShipmentStatus.CANCELLED),
+                task=None,
+                owes_places=not at_once,
+                cancelled_at=to_text(now),
+            ),
         )
         for shipment in stopped
     ]
     return [*writes, *freed] if at_once else writes
+
+
+def knows_carrier(shipment_items: Sequence[Item]) -> bool:
+    """Whether a carrier knows of any of these parcels, so that a label may have been bought."""
+    return any(item.get("carrier_shipment_id") for item in shipment_items)
 
 
 def finish_cancellation(shipments: DynamoShipments, inventory: DynamoInventory, order_id: str, now: datetime) -> None:
@@ -356,6 +372,7 @@ def shipment_to_item(shipment: Shipment) -> Item:
         },
         "shipped_at": shipment.shipped_at,
         "told_at": shipment.told_at,
+        "cancelled_at": shipment.cancelled_at,
         "owes_places": shipment.owes_places,
     }
     item.update({key: value for key, value in optional.items() if value})
@@ -386,6 +403,7 @@ def shipment_from_item(item: Mapping[str, Any]) -> Shipment:
         label=Label(**item["label"]) if "label" in item else None,
         shipped_at=item.get("shipped_at", ""),
         told_at=item.get("told_at", ""),
+        cancelled_at=item.get("cancelled_at", ""),
         owes_places=item.get("owes_places", False),
         version=item["version"],
     )

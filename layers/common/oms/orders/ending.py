@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from oms.fulfillment.shipments import cancellation
+from oms.fulfillment.shipments import cancellation, knows_carrier
 from oms.inventory.store import DynamoInventory
 from oms.orders import pricing
 from oms.orders.model import Effect, Event, Hold, Order, Status
@@ -158,6 +158,8 @@ class EndOrders:
         after, gives = self.reservations.release(after, now)
         if order.status is Status.IN_FULFILLMENT:
             after = after.with_effects(Effect.STOP_FULFILLMENT)
+        if knows_carrier(shipments):
+            after = after.with_effects(Effect.VOID_LABEL)
         if not order.external_id and order.payment.captured < order.totals.total:
             # Whatever came so far did not pay for the order, so its own intent can still be paid.
             after = after.with_effects(Effect.CANCEL_INTENT)

@@ -52,6 +52,7 @@ class Effect(StrEnum):
     CANCEL_INTENT = "cancel_intent"
     REFUND = "refund"
     CONFIRM_SHIPMENT = "confirm_shipment"
+    VOID_LABEL = "void_label"
     RELEASE_STOCK = "release_stock"
 
 

@@ -10,7 +10,6 @@ from oms.runtime.dynamo import from_attribute
 
 # Stock is given back by whoever ended the order and, failing that, by the sweep; the rest is done by others.
 _PAYMENT = frozenset({Effect.CANCEL_INTENT, Effect.REFUND})
-_SHIPMENT = frozenset({Effect.CONFIRM_SHIPMENT})
 
 
 def new_effects(record: Mapping[str, Any]) -> frozenset[Effect]:
@@ -30,7 +29,12 @@ def wants_payment_work(effects: frozenset[Effect]) -> bool:
 
 def wants_shipment_confirmation(effects: frozenset[Effect]) -> bool:
     """Whether a marketplace has to be told of a parcel."""
-    return bool(effects & _SHIPMENT)
+    return Effect.CONFIRM_SHIPMENT in effects
+
+
+def wants_labels_voided(effects: frozenset[Effect]) -> bool:
+    """Whether a carrier may have to take labels back."""
+    return Effect.VOID_LABEL in effects
 
 
 def _effects(image: Mapping[str, Any]) -> frozenset[Effect]:
