@@ -63,7 +63,7 @@ def get_stock(request: ApiRequest) -> ApiResponse:
     request.require_group(*STAFF)
     product = _product(request)
     inventory = app().inventory
-    level = inventory.sellable(product.sku)
+    level = inventory.sellable(product.sku, product)
     view = stock_view(product.sku, level.available, inventory.locations(product.sku), inventory.states_of(product.sku))
     if product.kit:
         # A kit has no units of its own: what is on hand or reserved is told of its parts.

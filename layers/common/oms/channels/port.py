@@ -106,12 +106,16 @@ class ListingRef:
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """The absolute quantity that a listing should show. ``seen`` is what it showed when that was decided, if it was
-    read: a channel with compare-and-set changes the listing only from there."""
+    """The absolute quantity that a listing should show, and why.
+
+    ``seen`` is what it showed when that was decided, if it was read: a channel with compare-and-set changes the
+    listing only from there. ``version`` is that of the stock behind the number.
+    """
 
     listing: ListingRef
     quantity: int
     seen: int | None = None
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

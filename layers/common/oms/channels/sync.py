@@ -110,8 +110,8 @@ class SyncChannel:
         # What a channel shows may be only part of what it keeps, so a push that failed is made again all the same.
         unsure = {sku for sku in listings if changed[sku].force or (sku in states and states[sku].failure)}
         rows = [
-            Quantity(refs[sku], quantity, shown.get(sku))
-            for sku, (quantity, _) in wanted.items()
+            Quantity(refs[sku], quantity, shown.get(sku), level.version)
+            for sku, (quantity, level) in wanted.items()
             if shown.get(sku) != quantity or sku in unsure
         ]
         pushed = {row.listing.sku for row in rows}

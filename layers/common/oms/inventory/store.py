@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from oms.inventory.model import Listing, Location, Product, Take, even_shares, spread
 from oms.runtime import errors
 from oms.runtime.clock import from_text, to_text
-from oms.runtime.dynamo import ConditionsFailed, Contention, Item, Table, Write
+from oms.runtime.dynamo import MAX_ACTIONS, ConditionsFailed, Contention, Item, Table, Write
 
 _REPLAY_WINDOW = timedelta(days=35)
 _ATTEMPTS = 12
@@ -192,17 +193,32 @@ class DynamoInventory:
 
     def stripes(self, product: Product) -> list[int]:
         """Every stripe's units as they stood at one moment: the only ground on which a sale may be refused."""
-        items = self.table.snapshot([(sku_key(product.sku), f"STOCK#{n}") for n in range(product.stripe_span)])
-        return [item["available"] if item else 0 for item in items]
+        return self.stripes_of([product])[product.sku]
+
+    def stripes_of(self, products: Sequence[Product]) -> dict[str, list[int]]:
+        """The same for several SKUs, each at one moment, in as few reads as its stripes fit."""
+        stock: dict[str, list[int]] = {}
+        waiting = list(products)
+        while waiting:
+            group, keys = [], []
+            while waiting and len(keys) + waiting[0].stripe_span <= MAX_ACTIONS:
+                product = waiting.pop(0)
+                group.append(product)
+                keys += [(sku_key(product.sku), f"STOCK#{n}") for n in range(product.stripe_span)]
+            units = iter([item["available"] if item else 0 for item in self.table.snapshot(keys)])
+            for product in group:
+                stock[product.sku] = list(islice(units, product.stripe_span))
+        return stock
 
     def level(self, sku: str) -> StockLevel:
         """What may be promised of a SKU, strongly consistent a stripe; the version grows with every change."""
         items = list(self.table.query(sku_key(sku), "STOCK#"))
         return StockLevel(sum(item["available"] for item in items), sum(item["version"] for item in items))
 
-    def sellable(self, sku: str) -> StockLevel:
-        """What may be promised of a SKU or a kit: a kit is as many as its scarcest part allows."""
-        product = self.product(sku)
+    def sellable(self, sku: str, product: Product | None = None) -> StockLevel:
+        """What may be promised of a SKU or a kit: a kit is as many as its scarcest part allows. ``product`` saves a
+        read to those who have it."""
+        product = product or self.product(sku)
         if product is None or not product.kit:
             return self.level(sku)
         levels = {part: self.level(part) for part in product.kit}

@@ -49,13 +49,12 @@ class Plan:
     def learn(self, refused: Mapping[str, object], inventory: DynamoInventory) -> None:
         """Plan refused SKUs again from a snapshot. Raises ``OutOfStock`` when it proves that units are missing."""
         missing: list[dict[str, object]] = []
+        stock = inventory.stripes_of([self.products[sku] for sku in sorted(refused)])
         for sku in sorted(refused):
-            product = self.products[sku]
-            stock = inventory.stripes(product)
-            takes = spread(sku, self.wanted[sku], stock, home_stripe(self.seed, product.stripes))
+            takes = spread(sku, self.wanted[sku], stock[sku], home_stripe(self.seed, self.products[sku].stripes))
             short = self.wanted[sku] - sum(take.quantity for take in takes)
             if short and not self.may_oversell:
-                missing.append({"sku": sku, "requested": self.wanted[sku], "available": sum(stock)})
+                missing.append({"sku": sku, "requested": self.wanted[sku], "available": sum(stock[sku])})
             self.takes[sku] = takes
             if short:
                 self.oversold[sku] = short
