@@ -146,4 +146,13 @@ def _group_lives(group: int) -> bool:
         return False
     except PermissionError:  # macOS says so of a group of zombies
         return False
-    return True
+    return not _is_zombie(group)
+
+
+def _is_zombie(group: int) -> bool:
+    """Whether the group's leader is dead and only waits to be reaped by a parent that is not us."""
+    try:
+        status = Path(f"/proc/{group}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] == "Z"

@@ -74,7 +74,12 @@ def libraries(destination: Path, target: str) -> None:
     if not kept.exists():
         unfinished = kept.with_suffix(f".{os.getpid()}")
         install(unfinished, target)
-        unfinished.rename(kept)
+        try:
+            unfinished.rename(kept)
+        except OSError:
+            if not kept.exists():
+                raise
+            shutil.rmtree(unfinished)  # another build of the same inputs was quicker
     shutil.copytree(kept, destination, dirs_exist_ok=True, copy_function=_link)
 
 
