@@ -86,13 +86,13 @@ class DynamoOrders:
         history.verify(events, order.head, order.version)
         return events
 
-    def due(self, shard: int, now: datetime, limit: int) -> Iterator[str]:
-        """Ids of orders whose deadline has passed, earliest first, by the index: read each again before acting."""
+    def due(self, shard: int, now: datetime) -> Iterator[str]:
+        """Ids of orders whose deadline has passed, earliest first, by the index, a page at a time as they are asked
+        for: read each again before acting."""
         found = self.table.query_index(
             "by-deadline",
             "due_shard = :shard AND next_deadline <= :now",
             {":shard": str(shard), ":now": to_text(now)},
-            limit=limit,
         )
         return (item["pk"].removeprefix("ORDER#") for item in found)
 

@@ -13,7 +13,6 @@ from oms.orders.store import DEADLINE_SHARDS, Change, DynamoOrders
 from oms.runtime import telemetry
 from oms.runtime.clock import Clock, to_text
 
-PAGE = 50
 _HOLD_EXTENSION = timedelta(days=1)
 
 
@@ -32,7 +31,7 @@ class SweepOrders:
         """One pass over every shard; returns how many orders were looked at and how many could not be settled."""
         seen = failed = 0
         for shard in range(DEADLINE_SHARDS):
-            for order_id in list(self.orders.due(shard, self.clock(), PAGE)):
+            for order_id in self.orders.due(shard, self.clock()):
                 if self.time_left() < 5:
                     return {"seen": seen, "failed": failed}
                 seen += 1
