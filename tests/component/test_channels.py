@@ -46,7 +46,7 @@ def record_of(shop: Shop, sku: str = "SHIRT") -> dict[str, Any]:
 
 def spread_word(shop: Shop, sku: str = "SHIRT") -> None:
     """The stream and the channel queues do their work."""
-    assert fan_out(shop, [record_of(shop, sku)]) == {"batchItemFailures": []}
+    fan_out(shop, [record_of(shop, sku)])
     for channel in CHANNELS:
         messages = shop.queued(channel)
         if messages:

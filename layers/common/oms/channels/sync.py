@@ -37,18 +37,37 @@ class Changed:
     force: bool = False
 
 
-def targets_of(record: Mapping[str, Any], inventory: DynamoInventory) -> set[tuple[str, str, str]]:
-    """Who has to hear of a stream record of the inventory table: (channel, SKU, time of the change)."""
-    image = record["dynamodb"].get("NewImage")
-    if image is None:
-        return set()
-    item = from_item(image)
-    if item["entity"] == "listing":
-        return {(item["channel"], item["sku"], item["changed_at"])}
-    if item["entity"] != "stock":
-        return set()
-    affected = [item["sku"], *inventory.kits_with(item["sku"])]
-    return {(channel, sku, item["changed_at"]) for sku in affected for channel in inventory.listings(sku)}
+def changes_in(
+    records: Sequence[Mapping[str, Any]], inventory: DynamoInventory, channels: Sequence[str]
+) -> dict[str, list[Changed]]:
+    """What each channel has to hear of a batch of the inventory table's stream: every SKU once, with the time of its
+    earliest change.
+
+    Listings are read for the whole batch at once, so a burst over many SKUs costs a few reads.
+    """
+    stock: dict[str, str] = {}
+    told: dict[tuple[str, str], str] = {}
+    for record in records:
+        image = record["dynamodb"].get("NewImage")
+        item = from_item(image) if image else {"entity": "removed"}
+        if item["entity"] == "stock":
+            _earliest(stock, item["sku"], item["changed_at"])
+        elif item["entity"] == "listing" and item["channel"] in channels:
+            _earliest(told, (item["channel"], item["sku"]), item["changed_at"])
+    for sku, changed_at in list(stock.items()):
+        for kit in inventory.kits_with(sku):
+            _earliest(stock, kit, changed_at)
+    for channel in channels:
+        for sku in inventory.listings_of(channel, sorted(stock)):
+            _earliest(told, (channel, sku), stock[sku])
+    changes: dict[str, list[Changed]] = {}
+    for (channel, sku), changed_at in sorted(told.items()):
+        changes.setdefault(channel, []).append(Changed(sku, changed_at))
+    return changes
+
+
+def _earliest(times: dict[T, str], key: T, moment: str) -> None:
+    times[key] = min(moment, times.get(key, moment))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +89,12 @@ class SyncChannel:
         name = self.channel.name
         latest = {change.sku: change for change in sorted(changed, key=lambda change: change.force)}
         listings = self.inventory.listings_of(name, list(latest))
+        states = self.inventory.channel_states(name, list(listings))
         again: dict[str, str] = {}
         leased: dict[str, Listing] = {}
         try:
             for sku, listing in listings.items():
-                if not latest[sku].force and self._is_acknowledged(listing):
+                if not latest[sku].force and self._is_acknowledged(listing, states.get(sku)):
                     continue
                 now = self.clock()
                 if self.inventory.lease(name, sku, self.owner, now, now + LEASE):
@@ -95,10 +115,11 @@ class SyncChannel:
         level = self.inventory.sellable(listing.sku)
         return min(listing.quantity_for(level.available), self.channel.limits.max_quantity), level
 
-    def _is_acknowledged(self, listing: Listing) -> bool:
-        state = self.inventory.channel_states(self.channel.name, [listing.sku]).get(listing.sku)
+    def _is_acknowledged(self, listing: Listing, state: ChannelState | None) -> bool:
+        if state is None:
+            return False
         quantity, level = self._target(listing)
-        return state is not None and state.is_acknowledged(quantity) and state.acknowledged_version >= level.version
+        return state.is_acknowledged(quantity) and state.acknowledged_version >= level.version
 
     def _push_batch(self, listings: Mapping[str, Listing], changed: Mapping[str, Changed]) -> dict[str, str]:
         name = self.channel.name

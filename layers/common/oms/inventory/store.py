@@ -200,7 +200,8 @@ class DynamoInventory:
         stock: dict[str, list[int]] = {}
         waiting = list(products)
         while waiting:
-            group, keys = [], []
+            group: list[Product] = []
+            keys: list[tuple[str, str]] = []
             while waiting and len(keys) + waiting[0].stripe_span <= MAX_ACTIONS:
                 product = waiting.pop(0)
                 group.append(product)
