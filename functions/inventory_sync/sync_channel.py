@@ -14,6 +14,7 @@ from oms.runtime.telemetry import entry_point
 _BUSY_SECONDS = 2
 _PAUSE_SECONDS = 15
 _LONGEST_PAUSE_SECONDS = 900
+_PATIENT_TRIES = 4
 
 
 @entry_point
@@ -22,6 +23,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     channel = app().settings.require("channel")
     changes: dict[str, Changed] = {}
     failed: dict[str, int] = {}
+    throttled = False
     for record in event["Records"]:
         try:
             changes[record["messageId"]] = read_change(record)
@@ -32,22 +34,24 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         again = app().syncing(channel, context.aws_request_id).push(list(changes.values()))
         failed |= {message: _BUSY_SECONDS for message, change in changes.items() if change.sku in again}
     except ChannelUnavailable as unavailable:
+        throttled = isinstance(unavailable, ChannelThrottled)
         pause = unavailable.retry_after if isinstance(unavailable, ChannelThrottled) else _PAUSE_SECONDS
         telemetry.count("ChannelPushFailures", channel=channel)
         telemetry.logger.warning("channel_unavailable", channel=channel, detail=str(unavailable), pause=pause)
         failed |= dict.fromkeys(changes, max(1, int(pause)))
-    _come_back(event, failed)
+    _come_back(event, failed, grows=not throttled)
     return {"batchItemFailures": [{"itemIdentifier": message} for message in failed]}
 
 
-def _come_back(event: dict[str, Any], failed: dict[str, int]) -> None:
-    """Let failed messages return after their own pause, which doubles with every try, rather than the queue's long
-    visibility timeout."""
+def _come_back(event: dict[str, Any], failed: dict[str, int], *, grows: bool) -> None:
+    """Let failed messages return after their own pause rather than the queue's long visibility timeout. From the fifth
+    try on the pause doubles, unless the channel only wants to be asked more slowly."""
     for record in event["Records"]:
         if record["messageId"] not in failed:
             continue
         tries = int(record["attributes"]["ApproximateReceiveCount"])
-        pause = min(failed[record["messageId"]] * 2 ** min(tries - 1, 10), _LONGEST_PAUSE_SECONDS)
+        doublings = max(0, min(tries, 14) - _PATIENT_TRIES) if grows else 0
+        pause = min(failed[record["messageId"]] * 2**doublings, _LONGEST_PAUSE_SECONDS)
         name = record["eventSourceARN"].rsplit(":", 1)[-1]
         url = next(url for url in app().settings.channel_queue_urls.values() if url.rsplit("/", 1)[-1] == name)
         try:

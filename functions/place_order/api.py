@@ -64,6 +64,9 @@ def _authorised(request: ApiRequest, parts: App, *groups: str) -> tuple[Order, b
     return parts.orders.require(order_id), False
 
 
+# Built while the function starts, when it has a whole processor, rather than in somebody's request.
+PlaceOrderForm.model_rebuild()
+
 ROUTES = {"POST /orders": place, "GET /orders/{id}": read, "POST /orders/{id}/cancel": cancel}
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from oms.channels.port import ExternalOrder
 from oms.inventory.model import Product
 from oms.inventory.store import DynamoInventory
 from oms.orders import pricing, priority
@@ -25,6 +24,7 @@ from oms.runtime.clock import Clock, from_text, to_text
 from oms.runtime.http import field_problem
 
 if TYPE_CHECKING:
+    from oms.channels.port import ExternalOrder
     from oms.orders.forms import PlaceOrderForm
 
 WEB = "web"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oms.fulfillment.shipments import shipment_view
 from oms.orders import history
 from oms.orders.model import Order
-from oms.orders.placing import Placement
 from oms.orders.store import DynamoOrders
+
+if TYPE_CHECKING:
+    from oms.orders.placing import Placement
 
 
 def placement_view(placement: Placement) -> dict[str, Any]:

@@ -1,11 +1,15 @@
-"""AWS clients, made once per process."""
+"""AWS clients, made once per process.
+
+``botocore`` makes the very clients that ``boto3.client`` returns; what ``boto3`` would add is imports, which every cold
+start would pay for (``benchmarks/results.md``).
+"""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import Any
 
-import boto3
+import botocore.session
 from botocore.config import Config
 
 # Short timeouts and few attempts: an answer that has not come by then is asked for again by whoever waits, and every
@@ -20,7 +24,11 @@ _CONFIG = Config(
 
 
 @cache
+def _session() -> Any:
+    return botocore.session.get_session()
+
+
+@cache
 def client(service: str) -> Any:
     """The process's low-level client; region, credentials and endpoint come from the environment."""
-    make: Any = boto3.client  # its stubs want a literal name
-    return make(service, config=_CONFIG)
+    return _session().create_client(service, config=_CONFIG)

@@ -48,6 +48,7 @@ def entry_point(handler: Handler) -> Handler:
         try:
             return handler(event, context)
         finally:
-            _metrics.flush_metrics()
+            if _metrics.metric_set:
+                _metrics.flush_metrics()
 
     return wrapped

@@ -1,0 +1,1 @@
+"""How far pickers walk by each way of batching and routing: ``python -m benchmarks.picking`` writes ``results.md``."""
