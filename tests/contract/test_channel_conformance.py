@@ -1,4 +1,4 @@
-"""What every channel must do, run against its simulated marketplace: every registered channel takes part."""
+"""What every channel must do, run against its simulated marketplace: every adapter takes part."""
 
 from __future__ import annotations
 
@@ -21,16 +21,38 @@ from oms.channels.port import (
     ShippedParcel,
     SignatureInvalid,
 )
-from oms.channels.registry import UnknownChannel, build, channel_names
+from oms.channels.registry import UnknownChannel, build
 from oms.runtime.outbound import HttpRequest, HttpResponse, Unreachable
-from tests.support.marketplaces import Rig, Settings, ebay_callback, etsy_callback
+from tests.support.marketplaces import (
+    CHANNELS,
+    Rig,
+    Settings,
+    connect,
+    ebay_callback,
+    etsy_callback,
+    shopify_callback,
+    webhook_callback,
+)
 
-QUANTITY_WRITES = {"etsy": "updateListingInventory", "ebay": "bulkUpdatePriceQuantity"}
-SHIPMENT_WRITES = {"etsy": "createReceiptShipment", "ebay": "createShippingFulfillment"}
-UNKNOWN_LISTINGS = {"etsy": "999", "ebay": "999"}
+QUANTITY_WRITES = {
+    "etsy": "updateListingInventory",
+    "ebay": "bulkUpdatePriceQuantity",
+    "shopify": "inventorySetQuantities",
+    "amazon": "patchListingsItem",
+    "webhook": "inventory.set",
+}
+SHIPMENT_WRITES = {
+    "etsy": "createReceiptShipment",
+    "ebay": "createShippingFulfillment",
+    "shopify": "fulfillmentCreate",
+    "amazon": "confirmShipment",
+    "webhook": "order.shipped",
+}
+UNKNOWN_LISTINGS = {"etsy": "999", "ebay": "999", "shopify": "999", "amazon": "NO-SUCH-SKU", "webhook": "999"}
+LAPSED = {"webhook": ("signing_secret", "whsec_bGFwc2Vk")}
 
 
-@pytest.fixture(params=channel_names())
+@pytest.fixture(params=CHANNELS)
 def rig(request: pytest.FixtureRequest) -> Rig:
     return Rig(request.param)
 
@@ -65,11 +87,11 @@ def test_an_unknown_channel_is_refused() -> None:
 
 def test_a_renewed_token_is_used_without_a_restart(rig: Rig) -> None:
     listing = rig.list_sku("A", 5)
-    token = rig.secret["access_token"]
-    rig.secret["access_token"] = "lapsed"
+    name, lapsed = LAPSED.get(rig.name, ("access_token", "lapsed"))
+    token, rig.secret[name] = rig.secret[name], lapsed
     with pytest.raises(ChannelUnavailable):
         rig.channel.read_quantities([listing])
-    rig.secret["access_token"] = token
+    rig.secret[name] = token
     assert rig.channel.read_quantities([listing]) == {"A": 5}
 
 
@@ -215,24 +237,16 @@ def test_a_channel_that_does_not_answer_is_unavailable(rig: Rig) -> None:
     def silent(request: HttpRequest, *, timeout: float) -> HttpResponse:
         raise Unreachable("cut off")
 
-    class Source:
-        def get(self, secret_id: str) -> dict[str, object]:
-            return rig.secret
-
     with pytest.raises(ChannelUnavailable):
-        build(rig.name, Settings(), Source(), silent).fetch_order("1")
+        connect(rig.name, lambda: rig.secret, silent).fetch_order("1")
 
 
 def test_an_error_page_in_place_of_json_is_unavailable(rig: Rig) -> None:
     def portal(request: HttpRequest, *, timeout: float) -> HttpResponse:
         return HttpResponse(200, {}, b"<html>")
 
-    class Source:
-        def get(self, secret_id: str) -> dict[str, object]:
-            return rig.secret
-
     with pytest.raises(ChannelUnavailable):
-        build(rig.name, Settings(), Source(), portal).fetch_order("1")
+        connect(rig.name, lambda: rig.secret, portal).fetch_order("1")
 
 
 def test_a_write_whose_answer_was_lost_can_be_repeated(rig: Rig) -> None:
@@ -258,7 +272,7 @@ def test_an_order_is_the_same_by_callback_and_by_polling(rig: Rig) -> None:
         tax_minor=312,
         discount_minor=100,
     )
-    notices = [each for one in rig.callbacks() for each in rig.channel.read_callback(one, rig.moment)]
+    notices = [each for one in rig.callbacks() for each in rig.hear(one)]
     assert {(each.kind, each.external_id) for each in notices} == {("order.created", order_id)}
     fetched = rig.channel.fetch_order(order_id)
     assert list(rig.channel.orders_since(start)) == [fetched]
@@ -398,7 +412,7 @@ def test_a_repeated_callback_names_the_same_event(rig: Rig) -> None:
     rig.list_sku("A", 5)
     rig.faults(callbacks="twice")
     rig.buy({"A": 1})
-    first, second = (rig.channel.read_callback(each, rig.moment) for each in rig.callbacks())
+    first, second = (rig.hear(each) for each in rig.callbacks())
     assert first == second
 
 
@@ -418,7 +432,7 @@ def test_a_late_callback_is_signed_when_it_leaves(rig: Rig) -> None:
     rig.now += 3600
     rig.control("POST", "deliver")
     (callback,) = rig.callbacks()
-    assert rig.channel.read_callback(callback, rig.moment)
+    assert rig.hear(callback)
 
 
 def etsy_forgeries(rig: Rig) -> Iterator[tuple[str, Callback, timedelta]]:
@@ -496,7 +510,94 @@ def ebay_forgeries(rig: Rig) -> Iterator[tuple[str, Callback, timedelta]]:
     yield "no JSON", ebay_callback(b"\xff{"), now
 
 
-FORGERIES = {"etsy": etsy_forgeries, "ebay": ebay_forgeries}
+def shopify_forgeries(rig: Rig) -> Iterator[tuple[str, Callback, timedelta]]:
+    now = timedelta()
+    body = json.dumps({"id": 2**53 + 1, "admin_graphql_api_id": "gid://shopify/Order/1"}).encode()
+    good = shopify_callback(body)
+    for name in good.headers:
+        if name != "x-shopify-topic":
+            yield f"no {name}", replace(good, headers={k: v for k, v in good.headers.items() if k != name}), now
+    signature = good.headers["x-shopify-hmac-sha256"]
+    for value in ("", "=", signature.lower(), signature[:-4], signature + "é", "0" * 64):
+        yield f"signature {value}", shopify_callback(body, hmac_sha256=value), now
+    yield "body changed", replace(good, body=body + b" "), now
+    yield "signature of another body", replace(shopify_callback(b"{}"), body=body), now
+    yield "another secret", shopify_callback(body, secret="shpss_other"), now
+    yield "another shop", shopify_callback(body, shop_domain="other.myshopify.com"), now
+    for name, wrong in (
+        ("no id", {}),
+        ("an id as a float", {"id": 9.007199254740993e15}),
+        ("an id as text", {"id": "1/../2"}),
+        ("an id below one", {"id": -1}),
+        ("a truth for an id", {"id": True}),
+        ("a list", [1]),
+    ):
+        yield name, shopify_callback(json.dumps(wrong).encode()), now
+    yield "no JSON", shopify_callback(b"\xff{"), now
+    yield "a demand without a shop", shopify_callback(b"{}", topic="shop/redact"), now
+    other = json.dumps({"shop_domain": "other.myshopify.com", "customer": {"id": 1}}).encode()
+    yield "another shop's demand", shopify_callback(other, topic="customers/redact"), now
+    yield "an order as a demand", shopify_callback(body, topic="customers/redact"), now
+
+
+def amazon_forgeries(rig: Rig) -> Iterator[tuple[str, Callback, timedelta]]:
+    """Nothing that comes over HTTP can be Amazon's, however well it is made."""
+    rig.list_sku("A", 5)
+    rig.buy({"A": 1})
+    (message,) = rig.callbacks()
+    yield "a true message", message, timedelta()
+    yield "no body", replace(message, body=b""), timedelta()
+    for name, value in (
+        ("authorization", "Bearer Atza|sim-token"),
+        ("x-amz-access-token", "Atza|sim-token"),
+        ("x-amz-sns-message-type", "Notification"),
+        ("x-amzn-signature", "AAAA"),
+        ("user-agent", "Amazon Simple Queue Service"),
+    ):
+        yield name, replace(message, headers={**message.headers, name: value}), timedelta()
+
+
+def webhook_forgeries(rig: Rig) -> Iterator[tuple[str, Callback, timedelta]]:
+    now = timedelta()
+    rig.list_sku("A", 5)
+    rig.buy({"A": 1})
+    (good,) = rig.callbacks()
+    rig.delivered.clear()
+    for name in good.headers:
+        if name.startswith("webhook-"):
+            yield f"no {name}", replace(good, headers={k: v for k, v in good.headers.items() if k != name}), now
+    signature = good.headers["webhook-signature"]
+    for name, value in (
+        ("webhook-id", "msg_other"),
+        ("webhook-id", ""),
+        ("webhook-timestamp", str(int(rig.now) + 1)),
+        ("webhook-timestamp", "now"),
+        ("webhook-signature", ""),
+        ("webhook-signature", signature.replace("v1,", "v1a,")),
+        ("webhook-signature", signature[:-2] + "é="),
+    ):
+        yield f"{name} {value}", replace(good, headers={**good.headers, name: value}), now
+    yield "body changed", replace(good, body=good.body + b" "), now
+    yield "what we say said back", webhook_callback(good.body, rig.now, secret=rig.secret["signing_secret"]), now
+    yield "too old", good, timedelta(seconds=301)
+    yield "from the future", good, timedelta(seconds=-301)
+    for name, wrong in (
+        ("no order", {"type": "order.created", "data": {}}),
+        ("an order with a path", {"type": "order.created", "data": {"id": "../x"}}),
+        ("an order with a number", {"type": "order.created", "data": {"id": 7}}),
+        ("a list", []),
+    ):
+        yield name, webhook_callback(json.dumps(wrong).encode(), rig.now), now
+    yield "no JSON", webhook_callback(b"\xff{", rig.now), now
+
+
+FORGERIES = {
+    "etsy": etsy_forgeries,
+    "ebay": ebay_forgeries,
+    "shopify": shopify_forgeries,
+    "amazon": amazon_forgeries,
+    "webhook": webhook_forgeries,
+}
 
 
 def test_no_forged_or_foreign_callback_is_believed(rig: Rig) -> None:

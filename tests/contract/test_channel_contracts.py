@@ -166,7 +166,7 @@ def story(rig: Rig) -> None:
     if rig.name == "etsy":
         rig.buy({"M": 1}, buyer={"address_withheld": True})
     for callback in rig.callbacks():
-        rig.channel.read_callback(callback, rig.moment)
+        rig.hear(callback)
     for order_id in (plain, rich, "12345"):
         rig.channel.fetch_order(order_id)
     rig.channel.confirm_shipment(plain, ShippedParcel("USPS", "9400 1", rig.moment))

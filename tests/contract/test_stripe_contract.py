@@ -175,9 +175,7 @@ def test_every_balance_transaction_has_a_published_shape(story: Recorder, schema
 
 
 @pytest.mark.parametrize("kind", ["payment_intent", "charge", "refund", "dispute", "event"])
-def test_every_field_of_2026_and_no_other_is_shown(
-    story: Recorder, published: dict[str, Any], kind: str
-) -> None:
+def test_every_field_of_2026_and_no_other_is_shown(story: Recorder, published: dict[str, Any], kind: str) -> None:
     optional = {
         "payment_intent": {"allowed_payment_method_types", "hooks", "managed_payments", "payment_details"}
         | {"payment_record", "presentment_details"},
@@ -202,9 +200,7 @@ def test_every_field_of_2026_and_no_other_is_shown(
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_the_core_knows_every_published_parameter_and_no_other(
-    published: dict[str, Any], operation: str
-) -> None:
+def test_the_core_knows_every_published_parameter_and_no_other(published: dict[str, Any], operation: str) -> None:
     parameters = next(iter(published["request_params"][operation].values()))
     assert set(OPERATIONS[operation]) == set(parameters)
 

@@ -1,0 +1,1 @@
+"""Deterministic simulation: the real handlers, injected faults, one seed that replays everything."""

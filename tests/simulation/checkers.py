@@ -1,0 +1,790 @@
+"""What must hold after every step, whatever happened, and what must hold once the faults have stopped.
+
+Checkers read DynamoDB's own storage and the simulators' own books, never through the layer that injects faults. After
+each step they look at what changed (the tables' streams tell), and at everything that a change may have broken.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from oms.fulfillment import shipments as parcels
+from oms.orders import history
+from oms.orders.model import NEXT, OPEN, Status
+from oms.orders.store import order_from_item
+from oms.payments import ledger
+from tests.simulation.backend import plain_item
+
+if TYPE_CHECKING:
+    from tests.simulation.system import System
+
+Item = dict[str, Any]
+Key = tuple[str, str]
+
+
+class Violation(AssertionError):
+    """A promise was broken. ``name`` is the checker's."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{name}: {message}")
+        self.name = name
+
+
+@dataclass(slots=True)
+class Change:
+    """One change of one item, decoded."""
+
+    table: str
+    key: Key
+    old: Item | None
+    new: Item | None
+
+    @property
+    def entity(self) -> str:
+        return str((self.new or self.old or {}).get("entity"))
+
+
+@dataclass(slots=True)
+class Books:
+    """A decoded copy of both tables, kept up to date, with what the checkers need to look up."""
+
+    system: System
+    items: dict[str, dict[Key, Item]] = field(default_factory=lambda: {"OrdersTable": {}, "InventoryTable": {}})
+    partitions: dict[str, dict[str, dict[str, Item]]] = field(
+        default_factory=lambda: {"OrdersTable": defaultdict(dict), "InventoryTable": defaultdict(dict)}
+    )
+    holders: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """SKU to the orders that hold or held some of it."""
+    tasks: set[Key] = field(default_factory=set)
+    """Shipments with an open task."""
+    held: set[str] = field(default_factory=set)
+    """Orders under a hold."""
+    _position: dict[str, int] = field(default_factory=lambda: {"OrdersTable": 0, "InventoryTable": 0})
+
+    def advance(self) -> list[Change]:
+        """Take in what changed since the last call."""
+        changes = []
+        for table in self.items:
+            records = self.system.cloud.records(table, self._position[table])
+            self._position[table] += len(records)
+            for record in records:
+                images = record["dynamodb"]
+                key = (images["Keys"]["pk"]["S"], images["Keys"]["sk"]["S"])
+                old = decoded(images["OldImage"]) if "OldImage" in images else None
+                new = decoded(images["NewImage"]) if "NewImage" in images else None
+                self._keep(table, key, new)
+                changes.append(Change(table, key, old, new))
+        return changes
+
+    def reread(self) -> None:
+        """Forget the copy and read the tables themselves."""
+        for table in self.items:
+            self.items[table].clear()
+            self.partitions[table].clear()
+            self._position[table] = len(self.system.cloud.records(table, 0))
+            for image in self.system.cloud.items(table):
+                item = decoded(image)
+                self._keep(table, (item["pk"], item["sk"]), item)
+
+    def _keep(self, table: str, key: Key, new: Item | None) -> None:
+        if key[1].startswith("SHIPMENT#"):
+            task = (new or {}).get("task") or {}
+            (self.tasks.add if task.get("state") == "open" else self.tasks.discard)(key)
+        if key[1] == "ORDER":
+            (self.held.add if (new or {}).get("holds") else self.held.discard)(key[0])
+        if new is None:
+            self.items[table].pop(key, None)
+            self.partitions[table][key[0]].pop(key[1], None)
+            return
+        self.items[table][key] = new
+        self.partitions[table][key[0]][key[1]] = new
+        if new.get("entity") == "order":
+            for sku in order_from_item(new).owed():
+                self.holders[sku].add(key[0])
+
+    def order(self, pk: str) -> dict[str, Item]:
+        """Everything about one order, by sort key."""
+        return self.partitions["OrdersTable"].get(pk, {})
+
+    def orders(self) -> Iterator[tuple[str, Item]]:
+        """Every order with its partition's name."""
+        for (pk, sk), item in self.items["OrdersTable"].items():
+            if sk == "ORDER":
+                yield pk, item
+
+    def sku(self, sku: str) -> dict[str, Item]:
+        """Everything about one SKU, by sort key."""
+        return self.partitions["InventoryTable"].get(f"SKU#{sku}", {})
+
+    def available(self, sku: str) -> int:
+        """Units that may be promised."""
+        return sum(item["available"] for item in self.sku(sku).values() if item["entity"] == "stock")
+
+
+def decoded(image: Mapping[str, Any]) -> Item:
+    """An item as Python values, bytes as bytes."""
+    item = plain_item(dict(image))
+    for name in ("head", "hash", "digest"):
+        if isinstance(item.get(name), str) and image[name].get("B") is not None:
+            item[name] = base64.b64decode(item[name])
+    return item
+
+
+def starting(items: Mapping[str, Item], prefix: str) -> list[Item]:
+    """The items of a partition whose sort key has a prefix, in order."""
+    return [items[sk] for sk in sorted(items) if sk.startswith(prefix)]
+
+
+Safety = Callable[[Books, list[Change]], None]
+Liveness = Callable[[Books], None]
+SAFETY: dict[str, Safety] = {}
+LIVENESS: dict[str, Liveness] = {}
+
+
+def safety(check: Safety) -> Safety:
+    """Register a check that runs after every step."""
+    SAFETY[check.__name__] = check
+    return check
+
+
+def liveness(check: Liveness) -> Liveness:
+    """Register a check that runs once everything has come to rest."""
+    LIVENESS[check.__name__] = check
+    return check
+
+
+def require(holds: bool, name: str, message: str) -> None:
+    """Raise ``Violation`` unless it holds."""
+    if not holds:
+        raise Violation(name, message)
+
+
+def _orders_in(changes: list[Change]) -> set[str]:
+    return {change.key[0] for change in changes if change.table == "OrdersTable" and change.key[0].startswith("ORDER#")}
+
+
+def _skus_touched(books: Books, changes: list[Change]) -> set[str]:
+    touched: set[str] = set()
+    for change in changes:
+        if change.table == "InventoryTable":
+            if change.entity in {"stock", "location"}:
+                touched.add(change.key[0].removeprefix("SKU#"))
+            continue
+        if change.entity == "order":
+            for image in (change.old, change.new):
+                if image:
+                    order = order_from_item(image)
+                    touched.update(sku for line in order.lines for sku in line.units(1))
+        elif change.entity in {"reservation", "release"}:
+            touched.update((change.new or change.old or {}).get("units", {}))
+    return touched
+
+
+# ---- stock ---------------------------------------------------------------------------------------------------------
+
+
+def held_units(items: Mapping[str, Item]) -> dict[str, int]:
+    """Units by SKU that one order really holds: taken from ``available`` and neither shipped nor given back."""
+    item = items.get("ORDER")
+    if item is None:
+        return {}
+    order = order_from_item(item)
+    held: dict[str, int] = defaultdict(int)
+    if not order.committed:
+        for mark in starting(items, "RESERVATION#"):
+            for sku, units in mark["units"].items():
+                held[sku] += units
+        return held
+    if order.status in OPEN or "release_stock" in order.effects:
+        held.update(order.held_stock())
+    if order.status not in OPEN:
+        for mark in starting(items, "RELEASE#"):
+            for sku, units in mark["units"].items():
+                held[sku] -= units
+    return held
+
+
+@safety
+def stock_identity(books: Books, changes: list[Change]) -> None:
+    """Available plus promised equals what lies on the shelves and can be sold."""
+    for sku in _skus_touched(books, changes):
+        items = books.sku(sku)
+        shelf = sum(place["on_hand"] - place["damaged"] for place in starting(items, "LOCATION#"))
+        available = books.available(sku)
+        held = sum(held_units(books.order(pk)).get(sku, 0) for pk in books.holders[sku])
+        require(
+            available + held == shelf,
+            "stock_identity",
+            f"{sku}: available {available} + promised {held} ≠ sellable on the shelves {shelf}",
+        )
+
+
+@safety
+def nothing_negative(books: Books, changes: list[Change]) -> None:
+    """No counter of units is below zero, and each place's counters add up."""
+    for change in changes:
+        item = change.new
+        if item is None or change.table != "InventoryTable":
+            continue
+        if item["entity"] == "stock":
+            require(item["available"] >= 0, "nothing_negative", f"{change.key}: {item['available']} available")
+        if item["entity"] == "location":
+            counters = {name: item[name] for name in ("on_hand", "allocated", "damaged", "unallocated")}
+            require(min(counters.values()) >= 0, "nothing_negative", f"{change.key}: {counters}")
+            whole = counters["unallocated"] + counters["allocated"] + counters["damaged"]
+            require(whole == counters["on_hand"], "nothing_negative", f"{change.key}: {counters} do not add up")
+
+
+@safety
+def own_sales_never_oversold(books: Books, changes: list[Change]) -> None:
+    """Only a marketplace's sale may be written down as oversold; ours only by what a picker then did not find."""
+    missed: dict[str, int] = defaultdict(int)
+    for change in changes:
+        if change.entity == "movement" and change.new and change.new["type"] == "short":
+            missed[change.new["sku"]] += change.new["quantity"]
+    for change in changes:
+        if change.entity != "order" or change.new is None or change.new["channel"] != "web":
+            continue
+        before = (change.old or {}).get("oversold", {})
+        for sku, units in change.new.get("oversold", {}).items():
+            more = units - before.get(sku, 0)
+            require(more <= missed[sku], "own_sales_never_oversold", f"{change.key[0]}: {more} more of {sku}")
+
+
+@safety
+def movements_have_causes(books: Books, changes: list[Change]) -> None:
+    """What lies at a place changes only together with a movement or a dispatch, and by as much."""
+    moved: dict[tuple[str, str], int] = defaultdict(int)
+    explained: dict[tuple[str, str], int] = defaultdict(int)
+    for change in changes:
+        if change.entity == "location":
+            place = change.new or change.old or {}
+            old, new = change.old or {}, change.new or {}
+            moved[place["sku"], place["facility"]] += new.get("on_hand", 0) - old.get("on_hand", 0)
+        if change.entity == "movement" and change.new and change.old is None:
+            item = change.new
+            if item["type"] != "damage":
+                explained[item["sku"], item["facility"]] += item["change"]
+            require(bool(item["reason"]), "movements_have_causes", f"{change.key} has no reason")
+        if change.entity == "shipment" and change.new:
+            before = change.old["status"] if change.old else ""
+            if change.new["status"] == "shipped" and before != "shipped":
+                parcel = parcels.shipment_from_item(change.new)
+                for sku, units in parcel.required.items():
+                    explained[sku, parcel.facility] -= units
+    for spot, units in moved.items():
+        require(
+            units == explained[spot],
+            "movements_have_causes",
+            f"{spot}: on hand changed by {units}, explained are {explained[spot]}",
+        )
+
+
+# ---- orders --------------------------------------------------------------------------------------------------------
+
+
+@safety
+def legal_transitions(books: Books, changes: list[Change]) -> None:
+    """An order moves only along its table, one version at a time, and is never lost."""
+    for change in changes:
+        if change.entity != "order":
+            continue
+        old, new = change.old, change.new
+        if new is None:
+            require(old is not None and old.get("committed") is False, "legal_transitions", f"{change.key[0]} vanished")
+            continue
+        if old is None:
+            expected = {"placed"} if new["channel"] == "web" else {"confirmed"}
+            require(new["status"] in expected, "legal_transitions", f"{change.key[0]} begins as {new['status']}")
+            continue
+        if old.get("committed") is False and new.get("committed") is False:
+            continue
+        require(
+            new["version"] == old["version"] + 1,
+            "legal_transitions",
+            f"{change.key[0]}: version {old['version']} → {new['version']}",
+        )
+        if old["status"] != new["status"]:
+            require(
+                Status(new["status"]) in NEXT[Status(old["status"])],
+                "legal_transitions",
+                f"{change.key[0]}: {old['status']} → {new['status']}",
+            )
+
+
+@safety
+def gapless_history(books: Books, changes: list[Change]) -> None:
+    """Every version has its event, and the chain of hashes proves it."""
+    for pk in _orders_in(changes):
+        items = books.order(pk)
+        order = items.get("ORDER")
+        if order is None or order.get("committed") is False:
+            continue
+        try:
+            history.verify(starting(items, "EVENT#"), order["head"], order["version"])
+        except history.HistoryBroken as broken:
+            raise Violation("gapless_history", f"{pk}: {broken}") from None
+
+
+_APPEND_ONLY = {"event", "money", "movement", "inbox"}
+
+
+@safety
+def written_once(books: Books, changes: list[Change]) -> None:
+    """History, money, movements and the inbox are only ever added to (DynamoDB's own clean-up of old ones aside)."""
+    now = books.system.clock.now
+    for change in changes:
+        if change.entity in _APPEND_ONLY and change.old is not None:
+            expired = change.new is None and change.old.get("ttl", now + 1) <= now
+            require(expired, "written_once", f"{change.key} was {'removed' if change.new is None else 'changed'}")
+
+
+@safety
+def one_effect_per_event(books: Books, changes: list[Change]) -> None:
+    """One event of a provider, one entry in the history."""
+    for pk in _orders_in(changes):
+        causes = [
+            (event["cause"])
+            for event in starting(books.order(pk), "EVENT#")
+            if event["actor"] == "stripe" and event["cause"].startswith("evt_")
+        ]
+        require(len(causes) == len(set(causes)), "one_effect_per_event", f"{pk}: {causes}")
+
+
+@safety
+def one_order_per_sale(books: Books, changes: list[Change]) -> None:
+    """A marketplace's order number stands on one order of ours."""
+    new = [c.new for c in changes if c.entity == "order" and c.old is None and c.new and c.new.get("external_id")]
+    if not new:
+        return
+    numbers = [(item["channel"], item["external_id"]) for _, item in books.orders() if item.get("external_id")]
+    require(len(numbers) == len(set(numbers)), "one_order_per_sale", f"{sorted(numbers)}")
+
+
+@safety
+def open_orders_have_deadlines(books: Books, changes: list[Change]) -> None:
+    """No order that somebody still has to act on is without a moment at which it is looked at again."""
+    for change in changes:
+        item = change.new
+        if change.entity != "order" or item is None:
+            continue
+        waits = Status(item["status"]) in OPEN or item.get("effects") or item.get("holds")
+        require(not waits or "next_deadline" in item, "open_orders_have_deadlines", f"{change.key[0]} {item['status']}")
+
+
+# ---- money ---------------------------------------------------------------------------------------------------------
+
+
+@safety
+def ledger_sums(books: Books, changes: list[Change]) -> None:
+    """What the order says of its money is what its ledger adds up to, and no more goes back than came."""
+    for pk in _orders_in(changes):
+        items = books.order(pk)
+        if "ORDER" not in items:
+            continue
+        order = order_from_item(items["ORDER"])
+        entries = [entry for entry in starting(items, "MONEY#") if entry["currency"] == order.currency]
+        total = ledger.sums(entries)
+        paid = order.payment
+        said = (paid.captured, paid.refunded, paid.authorized)
+        summed = (total["captured"], total["refunded"], total["authorized"] - total["released"])
+        require(said == summed, "ledger_sums", f"{pk}: says {said}, ledger {summed}")
+        due = sum(item["amount"] for item in starting(items, "REFUND#") if item["status"] == "requested")
+        require(paid.refund_due == due, "ledger_sums", f"{pk}: owes {paid.refund_due}, requested {due}")
+        require(paid.refunded + paid.refund_due <= paid.captured, "ledger_sums", f"{pk}: {paid}")
+
+
+def stripe_money(system: System, order_id: str) -> tuple[int, int]:
+    """What Stripe took and gave back for an order."""
+    account = system.stripe.account
+    intents = {i["id"]: i for i in account.all("payment_intent") if i["metadata"].get("order_id") == order_id}
+    taken = sum(intent["amount_received"] for intent in intents.values())
+    back = sum(
+        refund["amount"]
+        for refund in account.all("refund")
+        if refund["payment_intent"] in intents and refund["status"] in ("succeeded", "pending")
+    )
+    return taken, back
+
+
+@safety
+def ledger_never_ahead_of_stripe(books: Books, changes: list[Change]) -> None:
+    """We never write down money that Stripe did not move, and Stripe never gives back more than we asked for."""
+    for pk in _orders_in(changes):
+        items = books.order(pk)
+        if "ORDER" not in items or items["ORDER"]["channel"] != "web":
+            continue
+        paid = order_from_item(items["ORDER"]).payment
+        taken, back = stripe_money(books.system, pk.removeprefix("ORDER#"))
+        require(
+            paid.captured <= taken, "ledger_never_ahead_of_stripe", f"{pk}: captured {paid.captured}, Stripe {taken}"
+        )
+        require(paid.refunded <= back, "ledger_never_ahead_of_stripe", f"{pk}: refunded {paid.refunded}, Stripe {back}")
+        asked = paid.refunded + paid.refund_due
+        require(back <= asked, "ledger_never_ahead_of_stripe", f"{pk}: Stripe gave back {back}, asked for {asked}")
+
+
+@safety
+def paid_before_confirmed(books: Books, changes: list[Change]) -> None:
+    """A shopper's order is confirmed, picked or shipped only on money that covers all of it."""
+    for change in changes:
+        new = change.new
+        if change.entity != "order" or new is None or new["channel"] != "web":
+            continue
+        moved = change.old is None or change.old["status"] != new["status"]
+        order = order_from_item(new)
+        if moved and order.status is Status.CONFIRMED and not _accepted(books.order(change.key[0]), order.version):
+            paid = max(order.payment.captured, order.payment.authorized)
+            require(
+                paid >= order.totals.total, "paid_before_confirmed", f"{change.key[0]}: {paid} of {order.totals.total}"
+            )
+        shipped = sum(line.shipped for line in order.lines)
+        before = sum(line.shipped for line in order_from_item(change.old).lines) if change.old else 0
+        if shipped > before:
+            owed = sum(line.unit_price * line.shipped for line in order.lines)
+            require(
+                order.payment.covers >= owed, "paid_before_confirmed", f"{change.key[0]}: {order.payment} for {owed}"
+            )
+            require("payment" not in order.holds, "paid_before_confirmed", f"{change.key[0]} shipped while held")
+
+
+def _accepted(items: Mapping[str, Item], version: int) -> bool:
+    """Whether a person took responsibility for less money than was owed."""
+    return bool(items.get(f"EVENT#{version:06d}", {}).get("type") == "HoldReleased")
+
+
+# ---- parcels -------------------------------------------------------------------------------------------------------
+
+
+@safety
+def legal_parcel_moves(books: Books, changes: list[Change]) -> None:
+    """A shipment moves only along its table and never backwards in time."""
+    for change in changes:
+        if change.entity != "shipment" or change.new is None or change.old is None:
+            continue
+        old, new = change.old["status"], change.new["status"]
+        if old != new:
+            allowed = parcels.NEXT[parcels.ShipmentStatus(old)]
+            require(parcels.ShipmentStatus(new) in allowed, "legal_parcel_moves", f"{change.key}: {old} → {new}")
+
+
+@safety
+def one_parcel_per_unit(books: Books, changes: list[Change]) -> None:
+    """No unit of an order is in two live parcels, and the order counts as shipped what its parcels carried."""
+    for pk in _orders_in(changes):
+        items = books.order(pk)
+        shipments = [parcels.shipment_from_item(item) for item in starting(items, "SHIPMENT#")]
+        if not shipments or "ORDER" not in items:
+            continue
+        order = order_from_item(items["ORDER"])
+        live = [parcel for parcel in shipments if parcel.status is not parcels.ShipmentStatus.CANCELLED]
+        for line in order.lines:
+            for sku, each in line.units(1).items():
+                inside = sum(
+                    unit.quantity
+                    for parcel in live
+                    for unit in parcel.units
+                    if unit.line == line.number and unit.sku == sku
+                )
+                allowed = (line.quantity - line.cancelled) * each
+                require(
+                    inside <= allowed, "one_parcel_per_unit", f"{pk} line {line.number}: {inside} of {allowed} {sku}"
+                )
+                left = sum(
+                    unit.quantity
+                    for parcel in live
+                    if parcel.status in parcels.LEFT
+                    for unit in parcel.units
+                    if unit.line == line.number and unit.sku == sku
+                )
+                require(left == line.shipped * each, "one_parcel_per_unit", f"{pk} line {line.number}: {left} left")
+
+
+@safety
+def dead_orders_have_no_parcels(books: Books, changes: list[Change]) -> None:
+    """Nobody picks, packs or ships for an order that is over."""
+    for pk in _orders_in(changes):
+        items = books.order(pk)
+        if items.get("ORDER", {}).get("status") in {"cancelled", "expired"}:
+            left = [one["sk"] for one in starting(items, "SHIPMENT#") if parcels.shipment_from_item(one).open]
+            require(not left, "dead_orders_have_no_parcels", f"{pk}: {left} still open")
+
+
+@safety
+def allocated_units_are_in_parcels(books: Books, changes: list[Change]) -> None:
+    """What a place has set aside is exactly what its live parcels wait for."""
+    if not any(change.entity in {"location", "shipment"} for change in changes):
+        return
+    wanted: dict[tuple[str, str], int] = defaultdict(int)
+    for item in books.items["OrdersTable"].values():
+        if item["entity"] != "shipment":
+            continue
+        parcel = parcels.shipment_from_item(item)
+        if (parcel.open and parcel.status.value != "planned") or parcel.owes_places:
+            for sku, units in parcel.required.items():
+                wanted[sku, parcel.facility] += units
+    for item in books.items["InventoryTable"].values():
+        if item["entity"] == "location":
+            expected = wanted[item["sku"], item["facility"]]
+            require(
+                item["allocated"] == expected,
+                "allocated_units_are_in_parcels",
+                f"{item['sku']} at {item['facility']}: {item['allocated']} allocated, parcels wait for {expected}",
+            )
+
+
+@safety
+def one_label_per_parcel(books: Books, changes: list[Change]) -> None:
+    """A parcel that left carries a label that its carrier sold."""
+    for change in changes:
+        if change.entity == "shipment" and change.new and change.new["status"] == "shipped":
+            parcel = parcels.shipment_from_item(change.new)
+            require(parcel.label is not None, "one_label_per_parcel", f"{change.key} left without a label")
+
+
+@safety
+def done_tasks_saw_everything(books: Books, changes: list[Change]) -> None:
+    """A parcel counts as picked (and packed) only when every unit was scanned."""
+    for change in changes:
+        if change.entity != "shipment" or change.new is None:
+            continue
+        parcel = parcels.shipment_from_item(change.new)
+        for kind in ("pick", "pack"):
+            if parcel.status in parcels.DONE_IN[kind]:
+                require(
+                    dict(parcel.scanned(kind)) == parcel.required,
+                    "done_tasks_saw_everything",
+                    f"{change.key} is {parcel.status}, {kind} saw {parcel.scanned(kind)} of {parcel.required}",
+                )
+
+
+@safety
+def held_orders_do_not_leave(books: Books, changes: list[Change]) -> None:
+    """No parcel leaves while anything holds its order."""
+    for change in changes:
+        if change.entity == "shipment" and change.new and change.new["status"] == "shipped":
+            if change.old is None or change.old["status"] == "shipped":
+                continue
+            holds = books.order(change.key[0])["ORDER"].get("holds")
+            require(not holds, "held_orders_do_not_leave", f"{change.key} left while held: {holds}")
+
+
+# ---- channels ------------------------------------------------------------------------------------------------------
+
+
+@safety
+def channels_never_go_back(books: Books, changes: list[Change]) -> None:
+    """What a channel acknowledged never becomes an older state of the record again."""
+    for change in changes:
+        if change.entity == "sync" and change.old and change.new:
+            before, after = change.old.get("acknowledged_version", 0), change.new.get("acknowledged_version", 0)
+            require(after >= before, "channels_never_go_back", f"{change.key}: version {before} → {after}")
+
+
+@safety
+def no_defects(books: Books, changes: list[Change]) -> None:
+    """No exception that only a defect of ours explains."""
+    require(not books.system.defects, "no_defects", "; ".join(books.system.defects))
+
+
+# ---- at rest -------------------------------------------------------------------------------------------------------
+
+
+@liveness
+def every_order_ends(books: Books) -> None:
+    """Every order is over, or a person has been told to look at it by a certain time."""
+    for pk, item in books.orders():
+        require(item.get("committed") is not False, "every_order_ends", f"{pk} is still a draft")
+        over = item["status"] in {"completed", "cancelled", "expired"}
+        held = bool(item.get("holds"))
+        require(over or held, "every_order_ends", f"{pk} is {item['status']} for ever: {item.get('effects')}")
+
+
+@liveness
+def no_work_left(books: Books) -> None:
+    """Nothing that an order asked of the outside is undone."""
+    for pk, item in books.orders():
+        require(
+            not item.get("effects") or bool(item.get("holds")),
+            "no_work_left",
+            f"{pk} {item['status']}: {item.get('effects')}",
+        )
+
+
+@liveness
+def queues_are_empty(books: Books) -> None:
+    """No message waits, in a queue or among the dead letters."""
+    for queue in books.system.template.queues:
+        left = books.system.cloud.messages(queue["QueueName"])
+        require(
+            not left,
+            "queues_are_empty",
+            f"{queue['QueueName']}: {[m['body'] for m in left][:3]}",
+        )
+
+
+@liveness
+def money_agrees_with_stripe(books: Books) -> None:
+    """Every cent that Stripe took is in the ledger, and kept only for orders that are alive or were fulfilled."""
+    for pk, item in books.orders():
+        if item["channel"] != "web":
+            continue
+        paid = order_from_item(item).payment
+        taken, back = stripe_money(books.system, pk.removeprefix("ORDER#"))
+        require(
+            (paid.captured, paid.refunded) == (taken, back),
+            "money_agrees_with_stripe",
+            f"{pk}: {paid}, Stripe {taken}, {back}",
+        )
+        total = order_from_item(item).totals.total
+        require(
+            taken - back <= total or bool(item.get("holds")),
+            "money_agrees_with_stripe",
+            f"{pk}: kept {taken - back} of {total}",
+        )
+        if item["status"] in {"cancelled", "expired"} and not item.get("holds"):
+            require(taken == back, "money_agrees_with_stripe", f"{pk} is {item['status']} and kept {taken - back}")
+
+
+@liveness
+def dead_orders_cannot_be_paid(books: Books) -> None:
+    """No intent of an order that is over can still be paid."""
+    payable = {"requires_payment_method", "requires_confirmation", "requires_action", "requires_capture"}
+    for pk, item in books.orders():
+        if item["channel"] == "web" and item["status"] in {"cancelled", "expired"}:
+            for intent in books.system.stripe.account.all("payment_intent"):
+                if intent["metadata"].get("order_id") == pk.removeprefix("ORDER#"):
+                    require(intent["status"] not in payable, "dead_orders_cannot_be_paid", f"{pk}: {intent['status']}")
+
+
+@liveness
+def channels_show_the_record(books: Books) -> None:
+    """Every listing shows what its terms make of what may be promised."""
+    from oms.inventory.model import Listing
+
+    for (pk, sk), item in books.items["InventoryTable"].items():
+        if item["entity"] != "listing":
+            continue
+        names = ("sku", "channel", "listing_id", "buffer", "percent", "max_listed", "end_when")
+        listing = Listing(**{name: item[name] for name in names})
+        target = listing.quantity_for(_sellable(books, item["sku"]))
+        shown = books.system.cores[item["channel"]].shown(item["sku"])
+        require(shown == min(target, 999), "channels_show_the_record", f"{pk} {sk}: shows {shown}, should {target}")
+
+
+def _sellable(books: Books, sku: str) -> int:
+    product = books.sku(sku).get("PRODUCT")
+    kit = product["kit"] if product else {}
+    if kit:
+        return min(books.available(part) // each for part, each in kit.items())
+    return books.available(sku)
+
+
+@liveness
+def every_marketplace_sale_is_here(books: Books) -> None:
+    """What a marketplace sold, and did not cancel before we heard of it, is an order of ours."""
+    known = {(item["channel"], item["external_id"]) for _, item in books.orders() if item.get("external_id")}
+    for channel, numbers in books.system.sold.items():
+        for number in numbers:
+            report = books.system.cores[channel].order_report(number)
+            require(
+                (channel, number) in known or bool(report and report["cancelled"]),
+                "every_marketplace_sale_is_here",
+                f"{channel} {number} never became an order",
+            )
+
+
+def labels(system: System, reference: str) -> list[dict[str, Any]]:
+    """Labels that were bought for a parcel and not given back."""
+    bought = system.control("easypost", "GET", f"/_sim/labels?reference={reference}").json()
+    return [label for label in bought if not label["refund_status"]]
+
+
+@liveness
+def marketplaces_know_their_parcels(books: Books) -> None:
+    """A marketplace was told of every parcel of its orders, once."""
+    for pk, item in books.orders():
+        if not item.get("external_id"):
+            continue
+        left = [each for each in starting(books.order(pk), "SHIPMENT#") if each["status"] == "shipped"]
+        report = books.system.cores[item["channel"]].order_report(item["external_id"])
+        if report and report["cancelled"]:
+            continue
+        numbers = sorted(parcel["tracking_number"] for parcel in (report or {}).get("shipments", []))
+        ours = sorted(each["label"]["tracking_number"] for each in left)
+        require(
+            numbers == ours, "marketplaces_know_their_parcels", f"{pk}: shipped {ours}, the channel knows {numbers}"
+        )
+
+
+@liveness
+def workflows_end(books: Books) -> None:
+    """No execution runs for an order that is over."""
+    for execution in books.system.workflows.running():
+        item = books.order(f"ORDER#{execution.name[:36]}").get("ORDER", {})
+        over = item.get("status") in {"completed", "cancelled", "expired"}
+        require(
+            not over, "workflows_end", f"{execution.name} runs in {execution.states[-1]} though {item.get('status')}"
+        )
+
+
+@liveness
+def every_label_is_used(books: Books) -> None:
+    """One label for each parcel that left, none for one that did not."""
+    for item in list(books.items["OrdersTable"].values()):
+        if item["entity"] == "shipment":
+            parcel = parcels.shipment_from_item(item)
+            count = len(labels(books.system, parcel.shipment_id))
+            expected = {1} if parcel.status in parcels.LEFT else {0} if not parcel.open else {0, 1}
+            require(
+                count in expected,
+                "every_label_is_used",
+                f"{parcel.shipment_id} is {parcel.status} and has {count} labels",
+            )
+
+
+class Inspector:
+    """Runs the checkers of one run."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.books = Books(system)
+        self._writes = -1
+        self.looks = 0
+        self.after_change: list[Callable[[Books], None]] = []
+        """Told of every state, for checks that follow one request."""
+
+    def look(self) -> None:
+        """Check safety, if anything was written since the last look."""
+        if self.system.cloud.writes == self._writes and not self.system.defects:
+            return
+        self._writes = self.system.cloud.writes
+        changes = self.books.advance()
+        self.looks += 1
+        if not changes and not self.system.defects:
+            return
+        for check in SAFETY.values():
+            check(self.books, changes)
+        for told in self.after_change:
+            told(self.books)
+
+    def look_at_everything(self) -> None:
+        """Check safety on the tables as they are, as if all of it had just been written."""
+        self.books.reread()
+        everything = [
+            Change(table, key, None, item) for table, items in self.books.items.items() for key, item in items.items()
+        ]
+        skipped = {"own_sales_never_oversold", "legal_transitions", "movements_have_causes", "paid_before_confirmed"}
+        for name, check in SAFETY.items():
+            if name not in skipped:
+                check(self.books, everything)
+
+    def at_rest(self) -> None:
+        """Check liveness."""
+        self.books.reread()
+        for check in LIVENESS.values():
+            check(self.books)

@@ -1,0 +1,607 @@
+"""Our own code, broken on purpose: each mutant drops one thing that a promise rests on, and must be noticed.
+
+A mutant is a piece of source and what to put in its place. The changed module is compiled and its functions get the new
+code in a forked process; then the pairs that concern it are searched, and after them seeds are run, until a checker
+speaks. A mutant that survives is a hole in the checks; one whose source is gone must be rewritten.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import multiprocessing
+import re
+import sys
+import time
+import types
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from tests.simulation import system as systems
+from tests.simulation.pairs import PAIRS, search
+from tests.simulation.template import ROOT
+from tests.simulation.world import World
+
+LAYER = ROOT / "layers" / "common"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One way to break the code. ``module`` is ``oms.…`` or ``functions/…``; ``pairs`` is a part of pairs' names."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+    pairs: str = ""
+    seeds: int = 60
+    also: tuple[tuple[str, str, str], ...] = ()
+    """Further changes, where two layers guard the same promise and only their loss together can be noticed."""
+
+
+MUTANTS = (
+    # ---- placing and stock
+    Mutant(
+        "an order's id is random instead of derived from its key",
+        "oms.orders.placing",
+        "order_id = order_id_for(WEB, key)",
+        "order_id = order_id_for(WEB, key + str(uuid.uuid4()))",
+        "place with one key",
+    ),
+    Mutant(
+        "a key may be used for another request",
+        "oms.orders.placing",
+        "if found.request_digest != digest:",
+        "if False:",
+        seeds=120,
+    ),
+    Mutant(
+        "a repeat does not meet its own order",
+        "oms.orders.reservation",
+        'def _raise_if_exists(self, order_id: str, failed: ConditionsFailed) -> None:\n        if failed.of("order"):',
+        "def _raise_if_exists(self, order_id: str, failed: ConditionsFailed) -> None:\n        if False:",
+        "place with one key",
+    ),
+    Mutant(
+        "a marketplace's sale is refused when stock is short",
+        "oms.orders.placing",
+        "may_oversell=True,",
+        "may_oversell=False,",
+        "callback ‖ place",
+    ),
+    Mutant(
+        "a marketplace's money is not written down",
+        "oms.orders.placing",
+        "writes=(ledger.append(self.orders.table, order_id, entry, now),),",
+        "writes=(),",
+        "callback ‖ the same",
+    ),
+    Mutant(
+        "stock is taken without a condition",
+        "oms.inventory.store",
+        '"available >= :q",\n            values={":q": take.quantity, ":one": 1',
+        '"attribute_exists(pk)",\n            values={":q": take.quantity, ":one": 1',
+        "last unit",
+    ),
+    Mutant(
+        "a sale is refused when its home stripe is empty",
+        "oms.orders.reservation",
+        "if short and not self.may_oversell:",
+        "if not self.may_oversell:",
+        "steal",
+    ),
+    Mutant(
+        "an order is created though it exists",
+        "oms.orders.store",
+        'condition="attribute_not_exists(pk)", values=None)',
+        'condition="attribute_not_exists(pk) OR attribute_exists(pk)", values=None)',
+        "place with one key",
+        also=(("oms.orders.store", 'self.table.put("event", entry),', 'self.table.put("event", entry, None),'),),
+    ),
+    Mutant(
+        "a transaction is split into its actions",
+        "oms.runtime.dynamo",
+        "answer = self.client.transact_write_items(TransactItems=[write.action for write in writes], **extra)",
+        "answer = [self.client.transact_write_items(TransactItems=[write.action], **extra) for write in writes][-1]",
+        "last unit",
+    ),
+    Mutant(
+        "a conflict counts as success",
+        "oms.runtime.dynamo",
+        "                self.back_off(attempt)\n                continue\n            if self.consumed:",
+        "                return\n            if self.consumed:",
+        seeds=200,
+    ),
+    Mutant(
+        "stock of an ended order is not given back",
+        "oms.orders.ending",
+        "after, gives = self.reservations.release(after, now)\n",
+        "gives = []\n",
+        "cancel ‖ cancel",
+    ),
+    Mutant(
+        "stock is given back twice",
+        "oms.orders.ending",
+        "event, [*gives, *stops, *refund])",
+        "event, [*gives, *stops, *refund, self.orders.table.transact(gives)][:-1])",
+        "cancel ‖ cancel",
+    ),
+    Mutant(
+        "a movement has no marker for its key",
+        "oms.inventory.store",
+        "writes = [self._marker(movement, record), self._journal(movement, record)]",
+        "writes = [self._journal(movement, {**record, 'movement_id': str(self.table.jitter())})]",
+        "receive ‖ receive",
+    ),
+    Mutant(
+        "a movement leaves no journal",
+        "oms.inventory.store",
+        "writes = [self._marker(movement, record), self._journal(movement, record)]",
+        "writes = [self._marker(movement, record)]",
+        "adjust",
+    ),
+    Mutant(
+        "promised units are adjusted away",
+        "oms.inventory.store",
+        "if sum(stock) < -delta:",
+        "if False:",
+        "adjust",
+    ),
+    # ---- money
+    Mutant(
+        "an event is not claimed in the inbox",
+        "oms.payments.apply",
+        "return replace(change, writes=[*change.writes, self.orders.inbox(PROVIDER, fact.source, now)])",
+        "return change",
+        "declined webhook",
+    ),
+    Mutant(
+        "captured money is not in the ledger",
+        "oms.payments.apply",
+        "writes = [ledger.append(self.orders.table, order.order_id, entry, now)]",
+        "writes = []",
+        "pay ‖ cancel",
+    ),
+    Mutant(
+        "an order is confirmed whatever was paid",
+        "oms.payments.apply",
+        "if fact.amount != order.totals.total:\n                reason",
+        "if False:\n                reason",
+        seeds=120,
+    ),
+    Mutant(
+        "a late payment confirms without stock",
+        "oms.payments.apply",
+        "takes = None if fact.amount != order.totals.total else self._retake(order, now)",
+        "takes = []",
+        "pay ‖ expire",
+    ),
+    Mutant(
+        "money for a cancelled order is kept",
+        "oms.payments.apply",
+        'return self._give_back(order, fact, "the order was cancelled", event, writes, now)',
+        "return Change(order, event, writes)",
+        "pay ‖ cancel",
+    ),
+    Mutant(
+        "an order paid twice keeps both",
+        "oms.payments.apply",
+        'if kind == "captured" and paid_before >= order.totals.total',
+        "if False and paid_before >= order.totals.total",
+        seeds=200,
+    ),
+    Mutant(
+        "a refund has a new key each time",
+        "oms.payments.settle",
+        'refund_id=item["refund_id"], reason',
+        'refund_id=item["refund_id"] + str(__import__("uuid").uuid4()), reason',
+        "refund ‖ refund",
+    ),
+    Mutant(
+        "a sent refund is not in the ledger",
+        "oms.payments.settle",
+        "ledger.append(self.orders.table, order_id, entry, now),\n                self",
+        "self",
+        "refund ‖ refund",
+    ),
+    Mutant(
+        "more is refunded than is left",
+        "oms.orders.refunds",
+        "amount = min(amount, payment.captured - payment.refunded - payment.refund_due)",
+        "amount = min(amount, payment.captured)",
+        "cancel a line ‖ cancel all",
+        also=(("oms.orders.refunds", 'left[refund["intent"]] -= refund["amount"]', 'left[refund["intent"]] -= 0'),),
+    ),
+    Mutant(
+        "a cancelled order's money is not refunded",
+        "oms.orders.ending",
+        "after, refund = request_refund(self.orders.table, after, order.payment.captured, reason, now)",
+        "refund = []",
+        "pay ‖ cancel",
+    ),
+    Mutant(
+        "a dead order's intent stays payable",
+        "oms.orders.ending",
+        "if not order.external_id and order.payment.captured < order.totals.total:",
+        "if False:",
+    ),
+    Mutant(
+        "a webhook's signature is not checked",
+        "oms.payments.gateway",
+        "if not any(_signed_with(secret, body, signature) for secret in self._webhook_secrets):",
+        "if False:",
+        seeds=120,
+    ),
+    # ---- the life of an order
+    Mutant(
+        "a paid order expires",
+        "oms.orders.ending",
+        "if order.status is not Status.PLACED or order.expires_at > to_text(self.clock()):",
+        "if order.status in (Status.CANCELLED, Status.EXPIRED) or order.expires_at > to_text(self.clock()):",
+        "pay ‖ expire",
+    ),
+    Mutant(
+        "a line is cancelled once for every request",
+        "oms.orders.ending",
+        "return Change(after, replace(event, data=data), [*gives, *refund, inbox])",
+        "return Change(after, replace(event, data=data), [*gives, *refund])",
+        "cancel a line",
+    ),
+    Mutant(
+        "an order that has left is cancelled",
+        "oms.orders.ending",
+        "or any(line.shipped for line in order.lines):\n            raise errors.Conflict",
+        "and False:\n            raise errors.Conflict",
+        "ship ‖ cancel",
+        also=(
+            ("oms.fulfillment.shipments", "if any(shipment.status in LEFT for shipment in shipments):", "if False:"),
+        ),
+    ),
+    Mutant(
+        "parcels of a cancelled order stay",
+        "oms.orders.ending",
+        "[*gives, *stops, *refund])",
+        "[*gives, *refund])",
+        "allocate ‖ cancel",
+    ),
+    Mutant(
+        "the workflow of a cancelled order runs on",
+        "oms.orders.ending",
+        "if order.status is Status.IN_FULFILLMENT:\n            after = after.with_effects(Effect.STOP_FULFILLMENT)",
+        "if False:\n            after = after.with_effects(Effect.STOP_FULFILLMENT)",
+        seeds=120,
+    ),
+    Mutant(
+        "the version of an order is not compared",
+        "oms.orders.store",
+        'condition = "version = :seen" + (',
+        'condition = "(version = :seen OR version <> :seen)" + (',
+        "cancel ‖ cancel",
+        also=(("oms.orders.store", 'self.table.put("event", entry),', 'self.table.put("event", entry, None),'),),
+    ),
+    Mutant(
+        "the history's hashes are not chained",
+        "oms.orders.store",
+        "head = history.link(order.head, number, at, told)",
+        'head = history.link(b"", number, at, told)',
+        "webhook ‖ the same",
+    ),
+    Mutant(
+        "a change leaves no event",
+        "oms.orders.store",
+        '            self.table.put("event", entry),\n',
+        "",
+        "cancel ‖ cancel",
+    ),
+    Mutant(
+        "a confirmed order has no deadline",
+        "oms.orders.store",
+        "    if deadline:\n",
+        "    if deadline and order.status is Status.PLACED:\n",
+        "allocate ‖ cancel",
+    ),
+    Mutant(
+        "nobody is told of refunds to make",
+        "functions/place_order/relay.py",
+        "if wants_payment_work(effects):",
+        "if False:",
+        seeds=120,
+    ),
+    Mutant(
+        "overdue work is not driven on",
+        "oms.orders.sweeping",
+        "self.orders.change(order_id, self._drive_on, now)",
+        "pass",
+        seeds=200,
+    ),
+    # ---- the warehouse
+    Mutant(
+        "a parcel leaves on no money",
+        "oms.fulfillment.dispatch",
+        "if order.payment.covers < needed:",
+        "if False:",
+        "not paid for",
+        also=(
+            (
+                "oms.fulfillment.dispatch",
+                'return Change(after, event, writes, "payment.covers >= :needed", {":needed": needed})',
+                "return Change(after, event, writes)",
+            ),
+        ),
+    ),
+    Mutant(
+        "a held order leaves",
+        "oms.fulfillment.dispatch",
+        "            require_run(order, run)\n            require_released(order)\n",
+        "            require_run(order, run)\n",
+        "ship ‖ hold",
+    ),
+    Mutant(
+        "a parcel leaves and its units stay on the books",
+        "oms.fulfillment.dispatch",
+        "self.inventory.dispatch(sku, shipment.facility, units, now) for sku, units in shipment.required.items()",
+        "self.inventory.dispatch(sku, shipment.facility, units, now) for sku, units in ()",
+        "ship ‖ ship",
+    ),
+    Mutant(
+        "what has left is not counted on the order's lines",
+        "oms.fulfillment.dispatch",
+        "replace(line, shipped=line.shipped + carried.get(line.number, 0))",
+        "replace(line, shipped=line.shipped)",
+        "ship ‖ ship",
+    ),
+    Mutant(
+        "the carrier's shipment is not written down before a label is bought",
+        "oms.fulfillment.dispatch",
+        "return replace(seen, carrier_shipment_id=quote.carrier_shipment_id)",
+        "return None",
+        "ship ‖ ship",
+    ),
+    Mutant(
+        "units are allocated to two parcels",
+        "oms.fulfillment.allocation",
+        "        if shipment.open:\n            for number, units in shipment.lines(order).items():",
+        "        if False:\n            for number, units in shipment.lines(order).items():",
+        seeds=200,
+    ),
+    Mutant(
+        "a wrong item is taken into a parcel",
+        "oms.fulfillment.floor",
+        "elif wanted is None:",
+        "elif False:",
+        seeds=120,
+    ),
+    Mutant(
+        "more units are scanned than belong in a parcel",
+        "oms.fulfillment.floor",
+        'elif scanned.quantity > wanted["remaining"]:',
+        "elif False:",
+        "another scan",
+    ),
+    Mutant(
+        "a scan sent again counts again",
+        "oms.fulfillment.floor",
+        "known = next((scan for scan in shipment.scans if scan.key == marker), None) if marker else None",
+        "known = None",
+        "the same scan",
+    ),
+    Mutant(
+        "a task is completed without its scans",
+        "oms.fulfillment.floor",
+        "if lacking:",
+        "if False:",
+        "complete ‖",
+    ),
+    Mutant(
+        "missing units stay on the books",
+        "oms.fulfillment.floor",
+        "oversold = {**order.oversold, sku: order.oversold.get(sku, 0) + quantity}",
+        "oversold = dict(order.oversold)",
+        "short ‖ cancel",
+    ),
+    Mutant(
+        "the marketplace is not told of its parcel",
+        "oms.fulfillment.confirmation",
+        "                self._tell(order, shipment)\n",
+        "",
+        seeds=60,
+    ),
+    Mutant(
+        "a label of a parcel that will not leave is kept",
+        "oms.fulfillment.voiding",
+        "carrier.void(shipment.carrier_shipment_id)",
+        "pass",
+        seeds=120,
+    ),
+    Mutant(
+        "a marketplace that refuses a confirmation is asked for ever",
+        "oms.fulfillment.confirmation",
+        "self._give_up(order_id, str(refused))\n                return",
+        "raise",
+        seeds=120,
+    ),
+    # ---- channels
+    Mutant(
+        "a sale whose callback is lost is never found",
+        "oms.channels.importing",
+        "for external in self.channel(name).orders_since(mark):",
+        "for external in ():",
+        seeds=200,
+        also=(("oms.channels.sync", "if shown[sku] < ", "if False and shown[sku] < "),),
+    ),
+    Mutant(
+        "two runs push one listing at a time",
+        "oms.inventory.store",
+        '"attribute_not_exists(lease_until) OR lease_until < :now OR lease_owner = :owner"',
+        '"attribute_not_exists(nothing) OR lease_until < :now OR lease_owner = :owner"',
+        "sync ‖ sync ‖ receive",
+    ),
+    Mutant(
+        "a quantity is acknowledged and never pushed",
+        "oms.channels.sync",
+        "results.update((result.sku, result) for result in self.channel.push_quantities(rows))",
+        "results.update((row.listing.sku, RowResult(row.listing.sku, True, row.quantity)) for row in rows)",
+        "sync ‖ sync",
+    ),
+)
+
+
+# ---- breaking ------------------------------------------------------------------------------------------------------
+
+
+class Stale(Exception):
+    """The source that a mutant changes is not there any more."""
+
+
+def break_code(mutant: Mutant) -> None:
+    """Change the code of this process."""
+    changes: dict[str, list[tuple[str, str]]] = {}
+    for module, old, new in ((mutant.module, mutant.old, mutant.new), *mutant.also):
+        changes.setdefault(module, []).append((old, new))
+    for module, pieces in changes.items():
+        path = ROOT / module if module.startswith("functions/") else LAYER / f"{module.replace('.', '/')}.py"
+        source = path.read_text()
+        for old, new in pieces:
+            source = _replaced(source, old, new, f"{mutant.name}, {path.relative_to(ROOT)}")
+        compiled = compile(source, str(path), "exec")
+        if module.startswith("functions/"):
+            systems._environments.replace(path, compiled)
+        else:
+            _transplant(importlib.import_module(module), compiled)
+
+
+def _replaced(source: str, old: str, new: str, where: str) -> str:
+    """The source with one piece changed; line breaks may have moved."""
+    if source.count(old) == 1:
+        return source.replace(old, new)
+    loose = re.compile(r"\s+".join(re.escape(word) for word in old.split()))
+    if len(loose.findall(source)) != 1:
+        raise Stale(f"{where}: {len(loose.findall(source))} places for {old!r}")
+    return loose.sub(lambda _: new.strip(), source)
+
+
+def _transplant(module: types.ModuleType, compiled: types.CodeType) -> None:
+    """Give every function of a loaded module the code that it has in the changed source."""
+    codes = {code.co_qualname: code for code in _codes(compiled)}
+    for function in _functions(module):
+        code = codes.get(function.__qualname__)
+        if code is not None and code.co_freevars == function.__code__.co_freevars:
+            function.__code__ = code
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield constant
+            yield from _codes(constant)
+
+
+def _functions(module: types.ModuleType) -> Iterator[types.FunctionType]:
+    for holder in [module, *(entry for entry in vars(module).values() if isinstance(entry, type))]:
+        for member in vars(holder).values():
+            for inner in (
+                member,
+                getattr(member, "__func__", None),
+                getattr(member, "fget", None),
+                member.func if isinstance(member, cached_property) else None,
+                getattr(member, "__wrapped__", None),
+            ):
+                if isinstance(inner, types.FunctionType) and inner.__module__ == module.__name__:
+                    yield inner
+
+
+# ---- noticing ------------------------------------------------------------------------------------------------------
+
+
+def notice(mutant: Mutant, first_seed: int = 0) -> tuple[int, str]:
+    """What noticed the mutant and by which seed (0: a pair did); empty if nothing did."""
+    break_code(mutant)
+    seed = 0
+    try:
+        for pair in PAIRS if not first_seed else ():
+            if mutant.pairs and mutant.pairs in pair.name:
+                finding = search(pair, stop_at_first=True)
+                if finding.violations:
+                    return 0, f"pair after {finding.runs} runs: {finding.violations[0][:160]}"
+        for seed in range(max(1, first_seed), mutant.seeds + 1):
+            result = World(seed).run()
+            if result.violation:
+                return seed, f"seed {seed}: {result.violation[:160]}"
+    except Exception as error:  # the broken code broke the story itself: noticed as well
+        return seed, f"{type(error).__name__}: {str(error)[:160]}"
+    return 0, ""
+
+
+def _in_child(mutant: Mutant, first_seed: int, pipe: Any) -> None:
+    warnings.filterwarnings("ignore")
+    try:
+        pipe.send(("", *notice(mutant, first_seed)))
+    except Stale as stale:
+        pipe.send((str(stale), 0, ""))
+    pipe.close()
+
+
+@dataclass(slots=True)
+class _Trial:
+    mutant: Mutant
+    child: Any
+    pipe: Any
+    started: float
+
+
+def judge(mutants: tuple[Mutant, ...], processes: int) -> Iterator[tuple[Mutant, str, str, float]]:
+    """Every mutant with what was wrong with it, what noticed it, and the seconds it took; forked from here, so that
+    everything is imported once. A seed that fails with the whole code as well notices nothing."""
+    context = multiprocessing.get_context("fork")
+    World(0, faults=False).run()
+    sound: dict[int, bool] = {0: True}
+    waiting = [(mutant, 0) for mutant in mutants]
+    running: list[_Trial] = []
+    while waiting or running:
+        while waiting and len(running) < processes:
+            mutant, first_seed = waiting.pop(0)
+            here, there = context.Pipe(duplex=False)
+            child = context.Process(target=_in_child, args=(mutant, first_seed, there))
+            child.start()
+            there.close()
+            running.append(_Trial(mutant, child, here, time.perf_counter()))
+        for trial in list(running):
+            if not trial.pipe.poll(0.05):
+                continue
+            try:
+                stale, seed, noticed = trial.pipe.recv()
+            except EOFError:
+                stale, seed, noticed = "", 0, "the process died"
+            trial.child.join()
+            running.remove(trial)
+            if seed not in sound:
+                sound[seed] = not World(seed).run().violation
+            if sound[seed]:
+                yield trial.mutant, stale, noticed, time.perf_counter() - trial.started
+            else:
+                waiting.insert(0, (trial.mutant, seed + 1))
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.mutants", description=__doc__)
+    parser.add_argument("--only", default="", help="mutants whose name contains this")
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    chosen = tuple(mutant for mutant in MUTANTS if options.only in mutant.name)
+    bad = 0
+    started = time.perf_counter()
+    for mutant, stale, noticed, seconds in judge(chosen, options.processes):
+        bad += not noticed
+        word = "killed" if noticed else "STALE" if stale else "SURVIVED"
+        print(f"{word:8s} {seconds:5.1f} s  {mutant.name}: {stale or noticed}", flush=True)
+    print(f"{len(chosen) - bad} of {len(chosen)} mutants killed in {time.perf_counter() - started:.0f} s")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,801 @@
+"""Two handlers at once, exhaustively: every order of their calls, and one fault at every call.
+
+Without faults all interleavings are walked, except those that differ only in the order of calls that cannot influence
+each other (sleep sets). With a fault, every call is struck by each kind that may strike it, under every schedule that
+lets one handler run up to one of its writes, then the other one to its end, then the first (``--full``: six kinds
+instead of two, and under every interleaving). Of three handlers only the first 200 interleavings are walked, and no
+fault strikes, unless ``--full`` asks for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from typing import Any
+
+from oms.fulfillment.facilities import put_facility
+from oms.inventory.model import Listing, Product
+from oms.inventory.store import Movement
+from oms.orders.store import order_from_item
+from tests.simulation import actors, staff
+from tests.simulation.backend import Call
+from tests.simulation.checkers import Inspector, Violation, labels
+from tests.simulation.faults import Plane
+from tests.simulation.scheduler import Task
+from tests.simulation.system import Reply, System, reply_of
+
+FAULTS = ("crash_before", "answer_lost")
+MORE_FAULTS = (*FAULTS, "crash_after", "internal_error_after", "transaction_conflict", "http_500_after")
+Start = Callable[["Scene"], Task]
+
+
+class Scene:
+    """A small shop in one process, and helpers to bring it to where two handlers meet."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.inspector = Inspector(system)
+        self.order_id = ""
+        self.token: dict[str, str] = {}
+        self.secret = ""
+        self.deliveries: list[Any] = []
+        self.replies: list[Reply] = []
+        self.external = ""
+
+    # ---- setting the scene ---------------------------------------------------------------------------------------
+
+    def stock(self, units: int, *, stripes: int = 1, channel: str = "") -> Scene:
+        """One product with so many units."""
+        system = self.system
+        app = system._app(system.template.function_at("inventory_sync/stock_api"))
+        now = datetime.fromtimestamp(system.clock.now, UTC)
+        app.inventory.put_product(Product("A", "A", 1000, "USD", ("code-A",), {}, 200, stripes=stripes), now)
+        put_facility(app.inventory, staff.DOCK, now)
+        if units:
+            app.inventory.move(Movement("receive", "A", units, "main", "A1", "opening stock", "system", "open-A", now))
+        if channel:
+            told = {"sku": "A", "title": "A", "price_minor": 2500, "currency": "USD", "quantity": units}
+            listed = system.control(channel, "POST", "/_sim/listings", told).json()["listings"][0]
+            app.inventory.put_listing(Listing("A", channel, listed["listing_id"]), now)
+        return self
+
+    def do(self, start: Start) -> Reply:
+        """Let one handler run alone to its end."""
+        task = start(self)
+        self.system.scheduler.run(lambda count: 0, after=self.inspector.look)
+        return reply_of(task) if task.result and "statusCode" in task.result else Reply(0, task.result)
+
+    def placed(self, quantity: int = 1) -> Scene:
+        """An order that waits for its payment."""
+        reply = self.do(place("the-order", quantity))
+        self.order_id, self.secret = reply.body["order_id"], reply.body["payment"]["client_secret"]
+        self.token = {"order-token": reply.body["order_token"]}
+        return self
+
+    def paid_at_stripe(self, card: str = "pm_card_visa") -> Scene:
+        """The customer pays, or tries to; the webhook is on its way."""
+        self.system.control("stripe", "POST", "/_sim/pay", {"payment_intent": self.secret, "payment_method": card})
+        self.deliveries = [entry[3] for entry in self.system.mail.waiting]
+        self.system.mail.waiting.clear()
+        return self
+
+    def confirmed(self, quantity: int = 1) -> Scene:
+        """A paid order."""
+        self.placed(quantity).paid_at_stripe()
+        self.do(webhook())
+        return self
+
+    def allocated(self, quantity: int = 1) -> Scene:
+        """An order whose parcel waits for its picker, the workflow's tokens given by hand."""
+        self.confirmed(quantity)
+        return self.offered()
+
+    def offered(self) -> Scene:
+        """The parcel of a confirmed order is offered to the pickers."""
+        self.do(step("allocate"))
+        self.do(step("offer_pick", shipment=True, token="token-pick"))
+        return self
+
+    def packed(self, quantity: int = 1) -> Scene:
+        """An order whose parcel waits for its label."""
+        self.confirmed(quantity)
+        return self.prepared(quantity)
+
+    def prepared(self, quantity: int = 1) -> Scene:
+        """The parcel of a confirmed order is picked and packed."""
+        self.offered()
+        for kind in ("pick", "pack"):
+            if kind == "pack":
+                self.do(step("offer_pack", shipment=True, token="token-pack"))
+            for number in range(quantity):
+                self.do(floor(kind, "scans", {"barcode": "code-A"}, key=f"scan-{kind}-{number}"))
+            self.do(floor(kind, "complete"))
+        return self
+
+    def underpaid(self) -> Scene:
+        """A packed order on which too little was paid, and which finance let go on all the same."""
+        self.placed()
+        self.secret = actors.other_intent(self.system, self.order_id, 200)
+        self.paid_at_stripe()
+        self.do(webhook())
+        self.do(release)
+        return self.prepared()
+
+    def sold_on(self, channel: str, quantity: int = 1) -> Scene:
+        """A marketplace sold something; its callback is on its way."""
+        lines = [{"sku": "A", "quantity": quantity}]
+        answer = self.system.control(channel, "POST", "/_sim/purchases", {"lines": lines, "buyer": {}})
+        self.external = answer.json()["order_id"]
+        self.deliveries = [entry[3] for entry in self.system.mail.waiting]
+        self.system.mail.waiting.clear()
+        return self
+
+    def later(self, seconds: float) -> Scene:
+        """Time passes."""
+        self.system.clock.advance(seconds)
+        return self
+
+    # ---- looking -------------------------------------------------------------------------------------------------
+
+    def order(self) -> Any:
+        """The order as it is written."""
+        return order_from_item(self.inspector.books.order(f"ORDER#{self.order_id}")["ORDER"])
+
+    def orders(self) -> list[Any]:
+        """Every order."""
+        return [order_from_item(item) for _, item in self.inspector.books.orders()]
+
+    def available(self) -> int:
+        """Units that may be promised."""
+        return self.inspector.books.available("A")
+
+    def acknowledged(self, channel: str) -> int | None:
+        """What the channel last acknowledged, as it is written."""
+        found: int | None = self.inspector.books.sku("A").get(f"SYNC#{channel}", {}).get("acknowledged")
+        return found
+
+    def statuses(self) -> list[int]:
+        """The two answers' statuses, sorted."""
+        return sorted(reply.status for reply in self.replies)
+
+
+# ---- handlers ------------------------------------------------------------------------------------------------------
+
+
+def place(key: str, quantity: int = 1) -> Start:
+    """POST /orders."""
+    body = {
+        "customer": {"email": "shopper@example.org", "name": "Sam Shopper"},
+        "shipping_address": actors.ADDRESS,
+        "lines": [{"sku": "A", "quantity": quantity}],
+        "currency": "USD",
+    }
+    return lambda scene: scene.system.call(
+        "place_order/api", actors.PLACE, body=body, headers={"idempotency-key": f"key-for-{key}"}
+    )
+
+
+def cancel(lines: Any = None, key: str = "cancel-key") -> Start:
+    """POST /orders/{id}/cancel."""
+    body = {"reason": "changed my mind", **({"lines": lines} if lines else {})}
+    return lambda scene: scene.system.call(
+        "place_order/api",
+        actors.CANCEL,
+        parameters={"id": scene.order_id},
+        body=body,
+        headers={**scene.token, "idempotency-key": key},
+    )
+
+
+def webhook(index: int = -1) -> Start:
+    """POST /webhooks/stripe with one of the deliveries."""
+
+    def start(scene: Scene) -> Task:
+        delivery = scene.deliveries[index]
+        return scene.system.call(
+            "payment_webhook/webhook", "POST /webhooks/stripe", body=delivery.body, headers=delivery.headers
+        )
+
+    return start
+
+
+def callback(channel: str) -> Start:
+    """POST /channels/{channel}/callbacks."""
+
+    def start(scene: Scene) -> Task:
+        delivery = scene.deliveries[0]
+        return scene.system.call(
+            "place_order/callback",
+            "POST /channels/{channel}/callbacks",
+            parameters={"channel": channel},
+            body=delivery.body,
+            headers=delivery.headers,
+        )
+
+    return start
+
+
+def movement(kind: str, quantity: int, key: str = "movement-key") -> Start:
+    """POST /stock/movements."""
+    body = {"type": kind, "sku": "A", "quantity": quantity, "facility": "main", "reason": "routine"}
+    return lambda scene: scene.system.call(
+        "inventory_sync/stock_api",
+        "POST /stock/movements",
+        body=body,
+        headers={"idempotency-key": key},
+        groups=("ops",),
+    )
+
+
+def invoke(entry: str, event: Any) -> Start:
+    """A function that no client calls."""
+
+    def start(scene: Scene) -> Task:
+        given = event(scene) if callable(event) else event
+        return scene.system.lambdas.invoke(scene.system.template.function_at(entry), given)
+
+    return start
+
+
+sweep = invoke("place_order/sweep", {})
+
+
+def message(entry: str, body: Callable[[Scene], Any], queue: str = "Queue") -> Start:
+    """A function behind a queue."""
+    return invoke(
+        entry,
+        lambda scene: {
+            "Records": [
+                {
+                    "messageId": "message-1",
+                    "body": json.dumps(body(scene)),
+                    "receiptHandle": "receipt",
+                    "attributes": {"ApproximateReceiveCount": "1"},
+                    "eventSourceARN": f"arn:aws:sqs:us-east-1:000000000000:{queue}",
+                }
+            ]
+        },
+    )
+
+
+settle = message("payment_webhook/settle", lambda scene: {"order_id": scene.order_id})
+
+
+def import_order(channel: str) -> Start:
+    """The queue of marketplace orders."""
+    return message("place_order/import_orders", lambda scene: {"channel": channel, "external_id": scene.external})
+
+
+def sync(function: str, sku: str = "A") -> Start:
+    """A channel's queue."""
+
+    def start(scene: Scene) -> Task:
+        target = next(source for source in scene.system.template.sources if source.target == function)
+        event = {
+            "Records": [
+                {
+                    "messageId": "message-1",
+                    "body": json.dumps({"sku": sku, "changed_at": "2027-01-15T08:00:00.000Z"}),
+                    "receiptHandle": "receipt",
+                    "attributes": {"ApproximateReceiveCount": "1"},
+                    "eventSourceARN": f"arn:aws:sqs:us-east-1:000000000000:{function}",
+                }
+            ]
+        }
+        return scene.system.lambdas.invoke(scene.system.template.functions[target.function], event)
+
+    return start
+
+
+def step(name: str, *, shipment: bool = False, token: str = "") -> Start:
+    """A step of the workflow."""
+
+    def event(scene: Scene) -> dict[str, Any]:
+        given: dict[str, Any] = {"step": name, "order_id": scene.order_id, "run": scene.order_id}
+        if shipment:
+            given["shipment"] = f"{scene.order_id}.1"
+        if token:
+            given["task_token"] = token
+        return given
+
+    return invoke("fulfillment/workflow", event)
+
+
+def release(scene: Scene) -> Task:
+    """Finance lets an order go on."""
+    return scene.system.call(
+        "customer_service/api",
+        "DELETE /orders/{id}/holds/{kind}",
+        parameters={"id": scene.order_id, "kind": "payment"},
+        body={"reason": "as agreed"},
+        groups=("ops",),
+    )
+
+
+def hold(scene: Scene) -> Task:
+    """An agent stops the order."""
+    return scene.system.call(
+        "customer_service/api",
+        "POST /orders/{id}/holds",
+        parameters={"id": scene.order_id},
+        body={"kind": "fraud", "reason": "looks odd", "owner": "risk", "hours": 4},
+        groups=("agent",),
+    )
+
+
+def floor(kind: str, what: str, body: Any = None, key: str = "") -> Start:
+    """A warehouse device."""
+    return lambda scene: scene.system.call(
+        "fulfillment/warehouse_api",
+        f"POST /warehouse/tasks/{{id}}/{what}",
+        parameters={"id": f"{scene.order_id}.1-{kind}"},
+        body=body,
+        headers={"idempotency-key": key} if key else {},
+        groups=("warehouse",),
+    )
+
+
+# ---- the pairs -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two handlers (or more) that meet, and what must come of it when nothing fails."""
+
+    name: str
+    setting: Callable[[Scene], object]
+    handlers: tuple[Start, ...]
+    outcome: Callable[[Scene], bool]
+
+
+def _one_sale(scene: Scene) -> bool:
+    return scene.statuses() == [201, 409] and scene.available() == 0
+
+
+def _paid_or_given_back(scene: Scene) -> bool:
+    order = scene.order()
+    if order.status.value in {"cancelled", "expired"}:
+        return bool(order.payment.captured == order.payment.refunded + order.payment.refund_due)
+    return order.status.value == "confirmed" and bool(order.payment.captured == order.totals.total)
+
+
+def _ended_once(scene: Scene) -> bool:
+    return scene.order().status.value in {"cancelled", "expired"} and scene.available() == 1
+
+
+def _one_refund(scene: Scene) -> bool:
+    refunds = scene.system.stripe.account.all("refund")
+    return len(refunds) == 1 and scene.order().payment.refunded == scene.order().totals.total
+
+
+def _ship_or_cancel(scene: Scene) -> bool:
+    order = scene.order()
+    return (order.status.value == "completed") != (order.status.value == "cancelled")
+
+
+def _shown(channel: str) -> Callable[[Scene], bool]:
+    return lambda scene: bool(scene.system.cores[channel].shown("A") == scene.available())
+
+
+def _dead_placed(scene: Scene) -> object:
+    return scene.stock(1), scene.placed().later(1900)
+
+
+PAIRS = (
+    Pair("place ‖ place on the last unit", lambda s: s.stock(1), (place("one"), place("two")), _one_sale),
+    Pair(
+        "place ‖ place with one key",
+        lambda s: s.stock(2),
+        (place("same"), place("same")),
+        lambda s: s.statuses() == [201, 201] and s.replies[0].body == s.replies[1].body and s.available() == 1,
+    ),
+    Pair(
+        "steal ‖ steal over two stripes",
+        lambda s: s.stock(3, stripes=2),
+        (place("one", 2), place("two", 2)),
+        lambda s: s.statuses() == [201, 409] and s.available() == 1,
+    ),
+    Pair(
+        "place ‖ expire of the order that holds the unit",
+        _dead_placed,
+        (place("other"), sweep),
+        lambda s: s.order().status.value == "expired" and s.available() == (0 if s.replies[0].ok else 1),
+    ),
+    Pair(
+        "pay ‖ expire",
+        lambda s: (s.stock(1), s.placed().later(1900).paid_at_stripe()),
+        (webhook(), sweep),
+        _paid_or_given_back,
+    ),
+    Pair(
+        "pay ‖ cancel", lambda s: (s.stock(1), s.placed().paid_at_stripe()), (webhook(), cancel()), _paid_or_given_back
+    ),
+    Pair(
+        "webhook ‖ the same webhook",
+        lambda s: (s.stock(1), s.placed().paid_at_stripe()),
+        (webhook(), webhook()),
+        lambda s: s.order().version == 2 and s.order().payment.captured == s.order().totals.total,
+    ),
+    Pair(
+        "declined webhook ‖ the same webhook",
+        lambda s: (s.stock(1), s.placed().paid_at_stripe("pm_card_visa_chargeDeclined")),
+        (webhook(), webhook()),
+        lambda s: s.order().version == 2 and s.order().payment.status == "failed",
+    ),
+    Pair("cancel ‖ cancel", lambda s: (s.stock(1), s.placed()), (cancel(), cancel()), _ended_once),
+    Pair("cancel ‖ expire", lambda s: (s.stock(1), s.placed().later(1900)), (cancel(), sweep), _ended_once),
+    Pair("sweep ‖ sweep", lambda s: (s.stock(1), s.placed().later(1900)), (sweep, sweep), _ended_once),
+    Pair(
+        "cancel a line ‖ cancel a line, one key",
+        lambda s: (s.stock(3), s.confirmed(3)),
+        (cancel([{"line": 1, "quantity": 1}]), cancel([{"line": 1, "quantity": 1}])),
+        lambda s: s.order().lines[0].cancelled == 1 and s.available() == 1,
+    ),
+    Pair(
+        "cancel a line ‖ cancel all",
+        lambda s: (s.stock(3), s.confirmed(3)),
+        (cancel([{"line": 1, "quantity": 1}]), cancel()),
+        lambda s: _paid_or_given_back(s) and s.order().status.value == "cancelled" and s.available() == 3,
+    ),
+    Pair("refund ‖ refund", lambda s: (s.stock(1), s.confirmed().do(cancel())), (settle, settle), _one_refund),
+    Pair(
+        "cancel the intent ‖ pay at the last moment",
+        lambda s: (s.stock(1), s.placed().paid_at_stripe(), s.do(cancel())),
+        (settle, webhook()),
+        _paid_or_given_back,
+    ),
+    Pair(
+        "callback ‖ the same callback",
+        lambda s: (s.stock(1, channel="etsy"), s.sold_on("etsy")),
+        (callback("etsy"), callback("etsy")),
+        lambda s: len(s.orders()) == 1 and s.available() == 0 and not s.orders()[0].oversold,
+    ),
+    Pair(
+        "callback ‖ import from the queue",
+        lambda s: (s.stock(1, channel="ebay"), s.sold_on("ebay")),
+        (callback("ebay"), import_order("ebay")),
+        lambda s: len(s.orders()) == 1 and s.available() == 0,
+    ),
+    Pair(
+        "callback ‖ place on the last unit",
+        lambda s: (s.stock(1, channel="etsy"), s.sold_on("etsy")),
+        (callback("etsy"), place("web")),
+        lambda s: sum(sum(o.oversold.values()) for o in s.orders()) == len(s.orders()) - 1 and s.available() == 0,
+    ),
+    Pair(
+        "callback ‖ sync of the sold listing",
+        lambda s: (
+            s.stock(2, channel="etsy"),
+            s.do(sync("EtsyQueue")),
+            s.sold_on("etsy"),
+            s.do(movement("receive", 1)),
+        ),
+        (callback("etsy"), sync("EtsyQueue")),
+        lambda s: len(s.orders()) == 1 and s.available() == 2,
+    ),
+    Pair(
+        "sync ‖ sync",
+        lambda s: (s.stock(2, channel="ebay"), s.do(movement("receive", 1))),
+        (sync("EbayQueue"), sync("EbayQueue")),
+        _shown("ebay"),
+    ),
+    Pair(
+        "sync ‖ sync ‖ receive",
+        lambda s: s.stock(2, channel="ebay"),
+        (sync("EbayQueue"), sync("EbayQueue"), movement("receive", 1)),
+        lambda s: s.acknowledged("ebay") in {None, s.system.ebay.shown("A")},
+    ),
+    Pair(
+        "adjust ‖ place on the last unit",
+        lambda s: s.stock(1),
+        (movement("adjust", -1), place("one")),
+        lambda s: s.statuses() in ([201, 409],) and s.available() == 0,
+    ),
+    Pair(
+        "count ‖ place",
+        lambda s: s.stock(2),
+        (movement("count", 1), place("one")),
+        lambda s: s.replies[0].status in {201, 409} and s.replies[1].ok,
+    ),
+    Pair(
+        "receive ‖ receive with one key",
+        lambda s: s.stock(1),
+        (movement("receive", 2), movement("receive", 2)),
+        lambda s: s.available() == 3,
+    ),
+    Pair(
+        "allocate ‖ allocate",
+        lambda s: (s.stock(2), s.confirmed(2)),
+        (step("allocate"), step("allocate")),
+        lambda s: s.order().shipments == 1 and s.order().status.value == "in_fulfillment",
+    ),
+    Pair(
+        "allocate ‖ cancel",
+        lambda s: (s.stock(1), s.confirmed()),
+        (step("allocate"), cancel()),
+        _ended_once,
+    ),
+    Pair(
+        "scan ‖ the same scan",
+        lambda s: (s.stock(2), s.allocated(2)),
+        (
+            floor("pick", "scans", {"barcode": "code-A"}, "scan-key"),
+            floor("pick", "scans", {"barcode": "code-A"}, "scan-key"),
+        ),
+        lambda s: s.statuses() == [200, 200] and s.replies[0].body == s.replies[1].body,
+    ),
+    Pair(
+        "scan ‖ another scan of the last unit",
+        lambda s: (s.stock(1), s.allocated(1)),
+        (floor("pick", "scans", {"barcode": "code-A"}), floor("pick", "scans", {"barcode": "code-A"})),
+        lambda s: s.statuses() == [200, 409],
+    ),
+    Pair(
+        "complete ‖ the last scan",
+        lambda s: (s.stock(1), s.allocated(1)),
+        (floor("pick", "complete"), floor("pick", "scans", {"barcode": "code-A"})),
+        lambda s: s.replies[1].ok and s.replies[0].status in {200, 409},
+    ),
+    Pair(
+        "short ‖ cancel",
+        lambda s: (s.stock(1), s.allocated()),
+        (floor("pick", "short", {"sku": "A", "quantity": 1, "reason": "bin is empty"}), cancel()),
+        lambda s: s.order().status.value == "cancelled",
+    ),
+    Pair("ship ‖ cancel", lambda s: (s.stock(1), s.packed()), (step("ship", shipment=True), cancel()), _ship_or_cancel),
+    Pair(
+        "ship ‖ hold",
+        lambda s: (s.stock(1), s.packed()),
+        (step("ship", shipment=True), hold),
+        lambda s: (
+            s.order().status.value
+            == ("completed" if s.replies[1].status == 409 or not s.order().holds else "in_fulfillment")
+        ),
+    ),
+    Pair(
+        "ship ‖ ship of a parcel that is not paid for",
+        lambda s: (s.stock(1), s.underpaid()),
+        (step("ship", shipment=True), step("ship", shipment=True)),
+        lambda s: s.order().status.value == "in_fulfillment" and "payment" in s.order().holds,
+    ),
+    Pair(
+        "ship ‖ ship",
+        lambda s: (s.stock(1), s.packed()),
+        (step("ship", shipment=True), step("ship", shipment=True)),
+        lambda s: s.order().status.value == "completed" and len(labels(s.system, f"{s.order_id}.1")) == 1,
+    ),
+)
+
+
+# ---- running one schedule --------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Point:
+    """One choice of a run: who could go on, with what, and who did."""
+
+    options: dict[int, Call | None]
+    chosen: int
+    asleep: frozenset[int]
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a pair."""
+
+    points: list[Point] = field(default_factory=list)
+    calls: int = 0
+    violation: str = ""
+    redundant: bool = False
+    struck: bool = False
+
+
+def conflict(one: Call | None, other: Call | None) -> bool:
+    """Can the order of these two calls matter? Whole partitions are compared; an index touches its whole table."""
+    if one is None or other is None or not (one.mutates or other.mutates):
+        return False
+    mine, theirs = one.places(), other.places()
+    if mine & theirs:
+        return True
+    wide = {place.partition("/")[0] for place in mine | theirs if place.endswith("/*")}
+    return any(place.partition("/")[0] in wide for place in mine) and any(
+        place.partition("/")[0] in wide for place in theirs
+    )
+
+
+def play(
+    pair: Pair, schedule: Sequence[int] = (), asleep: frozenset[int] = frozenset(), fault: tuple[int, str] | None = None
+) -> Run:
+    """Set the scene, then let the handlers go on in the order of ``schedule`` (handlers by number), and after its end
+    whoever is first and not asleep."""
+    plane = Plane(random.Random(0))
+    system = System(pair.name, plane, pumps=False)
+    run = Run()
+    with system.running():
+        scene = Scene(system)
+        try:
+            pair.setting(scene)
+            plane.number = -1
+            plane.at = dict([fault]) if fault else {}
+            tasks = [handler(scene) for handler in pair.handlers]
+            _interleave(system, scene, tasks, schedule, asleep, run)
+            run.calls = plane.number + 1
+            run.struck = bool(plane.struck)
+            plane.at = {}
+            scene.replies = [
+                reply_of(task) if task.result and "statusCode" in task.result else Reply(0, task.result)
+                for task in tasks
+            ]
+            if not fault and not pair.outcome(scene):
+                raise Violation(
+                    "outcome", f"answers {scene.replies}, orders {scene.orders()}, {scene.available()} available"
+                )
+        except Violation as broken:
+            run.violation = str(broken)
+    return run
+
+
+def _interleave(
+    system: System, scene: Scene, tasks: list[Task], schedule: Sequence[int], asleep: frozenset[int], run: Run
+) -> None:
+    scheduler = system.scheduler
+    numbers = {task: number for number, task in enumerate(tasks)}
+    sleeping: frozenset[int] = frozenset()
+    while scheduler.tasks:
+        ready = [task for task in scheduler.runnable() if task in numbers]
+        if not ready:
+            moment = scheduler.next_wake()
+            if moment is None:
+                raise Violation("deadlock", ", ".join(task.name for task in scheduler.tasks))
+            system.clock.advance_to(moment)
+            continue
+        options = {numbers[task]: task.pending if isinstance(task.pending, Call) else None for task in ready}
+        position = len(run.points)
+        if position < len(schedule):
+            chosen = schedule[position] if schedule[position] in options else min(options)
+            if position == len(schedule) - 1:
+                sleeping = asleep
+        else:
+            awake = [number for number in options if number not in sleeping]
+            run.redundant = run.redundant or not awake
+            chosen = min(awake or options)
+        run.points.append(Point(options, chosen, sleeping))
+        if position >= len(schedule):
+            sleeping = frozenset(n for n in sleeping if not conflict(options.get(n), options[chosen]))
+        scheduler.resume(tasks[chosen])
+        scene.inspector.look()
+
+
+# ---- searching -------------------------------------------------------------------------------------------------------
+
+
+def interleavings(
+    pair: Pair, fault: tuple[int, str] | None = None, limit: int = 5000
+) -> Iterator[tuple[list[int], Run]]:
+    """Every schedule that can make a difference, with its run."""
+    waiting: list[tuple[list[int], frozenset[int]]] = [([], frozenset())]
+    done = 0
+    while waiting and done < limit:
+        prefix, asleep = waiting.pop()
+        run = play(pair, prefix, asleep, fault)
+        done += 1
+        path = [point.chosen for point in run.points]
+        if not run.redundant:
+            yield path, run
+        for position in range(len(prefix), len(run.points)):
+            point = run.points[position]
+            before = {point.chosen}
+            for other in sorted(set(point.options) - point.asleep - {point.chosen}):
+                still = (point.asleep | before) - {other}
+                after = frozenset(n for n in still if not conflict(point.options.get(n), point.options[other]))
+                waiting.append(([*path[:position], other], after))
+                before.add(other)
+
+
+def simple_schedules(pair: Pair) -> list[list[int]]:
+    """Each handler first, interrupted once: before it begins, or before one of its writes."""
+    found: list[list[int]] = []
+    for first in range(len(pair.handlers)):
+        alone = play(pair, [first] * 200)
+        own = [point.options[first] for point in alone.points if point.chosen == first]
+        others = [n for n in range(len(pair.handlers)) if n != first]
+        turns = [0, *(n for n, call in enumerate(own) if call is not None and call.mutates)]
+        found += [[first] * count + [n for n in others for _ in range(200)] for count in turns]
+    return found
+
+
+@dataclass(slots=True)
+class Finding:
+    """What the search of one pair found."""
+
+    name: str
+    schedules: int = 0
+    runs: int = 0
+    faults: int = 0
+    violations: list[str] = field(default_factory=list)
+
+
+def search(pair: Pair, *, full: bool = False, stop_at_first: bool = False) -> Finding:
+    """All interleavings, then one fault at every call."""
+    finding = Finding(pair.name)
+    longest = 0
+    crowd = len(pair.handlers) > 2
+    for path, run in interleavings(pair, limit=200 if crowd and not full else 5000):
+        finding.schedules += 1
+        finding.runs += 1
+        longest = max(longest, run.calls)
+        if run.violation:
+            finding.violations.append(f"{pair.name} {path}: {run.violation}")
+            if stop_at_first:
+                return finding
+    schedules = [] if full or crowd else simple_schedules(pair)
+    for number in range(longest if schedules or full else 0):
+        for kind in MORE_FAULTS if full else FAULTS:
+            runs = (
+                interleavings(pair, (number, kind))
+                if full
+                else ((schedule, play(pair, schedule, fault=(number, kind))) for schedule in schedules)
+            )
+            for path, run in runs:
+                finding.runs += 1
+                finding.faults += run.struck
+                if not run.struck:
+                    break  # This kind may not strike this call.
+                if run.violation:
+                    finding.violations.append(f"{pair.name} {kind} at call {number} {_short(path)}: {run.violation}")
+                    if stop_at_first:
+                        return finding
+    return finding
+
+
+def _short(path: Sequence[int]) -> str:
+    counts = Counter(path)
+    return str(list(path)) if len(path) < 60 else f"{path[0]}×{counts[path[0]]} then the other"
+
+
+def _search(job: tuple[str, bool]) -> Finding:
+    warnings.filterwarnings("ignore")
+    name, full = job
+    return search(next(pair for pair in PAIRS if pair.name == name), full=full)
+
+
+def search_all(names: Sequence[str], processes: int = 2, *, full: bool = False) -> Iterator[Finding]:
+    """Search pairs in several processes."""
+    jobs = [(name, full) for name in names]
+    if processes <= 1:
+        yield from map(_search, jobs)
+        return
+    with get_context("fork").Pool(processes) as pool:
+        yield from pool.imap_unordered(_search, jobs)
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.pairs", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="every fault under every interleaving; takes long")
+    parser.add_argument("--only", default="", help="pairs whose name contains this")
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    names = [pair.name for pair in PAIRS if options.only in pair.name]
+    started, runs, bad = time.perf_counter(), 0, 0
+    for finding in search_all(names, options.processes, full=options.full):
+        runs += finding.runs
+        bad += len(finding.violations)
+        print(f"{finding.name}: {finding.schedules} interleavings, {finding.faults} with a fault", flush=True)
+        for violation in finding.violations[:5]:
+            print(f"  VIOLATION {violation}")
+    print(f"{len(names)} pairs, {runs} runs, {bad} violations, {time.perf_counter() - started:.0f} s")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,324 @@
+"""Every checker sees what it is there to see: planted corruption, one kind at a time."""
+
+from __future__ import annotations
+
+import base64
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from oms.runtime.dynamo import from_item, to_item
+from tests.simulation.checkers import LIVENESS, SAFETY, Violation
+from tests.simulation.faults import Plane
+from tests.simulation.pairs import PAIRS, Scene, callback, step, sync
+from tests.simulation.system import System
+
+Tamper = Callable[[Scene], object]
+PLANTED: dict[str, Tamper] = {}
+
+
+def plants(tamper: Tamper) -> Tamper:
+    """Register a corruption under the name of the checker that must see it."""
+    PLANTED[tamper.__name__] = tamper
+    return tamper
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    """A shop with a packed parcel of its own and a marketplace's sale, in which every promise holds."""
+    system = System("planted", Plane(random.Random(0)), pumps=False)
+    with system.running():
+        found = Scene(system)
+        found.stock(5, channel="etsy")
+        found.packed()
+        found.do(sync("EtsyQueue"))
+        found.sold_on("etsy")
+        found.do(callback("etsy"))
+        found.inspector.look()
+        yield found
+
+
+def _image(scene: Scene, table: str, pk: str, sk: str) -> dict[str, Any]:
+    """An item as Python values; what is written of it emits a stream record like any other write."""
+    item = scene.system.cloud.item(table, pk, sk)
+    assert item is not None
+    return from_item({name: _bytes(value) for name, value in item.items()})
+
+
+def _bytes(value: dict[str, Any]) -> dict[str, Any]:
+    return {"B": base64.b64decode(value["B"])} if "B" in value else value
+
+
+def _put(scene: Scene, table: str, item: dict[str, Any]) -> None:
+    image = to_item(item)
+    for value in image.values():
+        if "B" in value:
+            value["B"] = base64.b64encode(value["B"]).decode()
+    status, _, body = scene.system.cloud.execute("dynamodb", "PutItem", {"TableName": table, "Item": image})
+    assert status == 200, body
+
+
+def _change(scene: Scene, table: str, pk: str, sk: str, **changes: Any) -> None:
+    _put(scene, table, {**_image(scene, table, pk, sk), **changes})
+
+
+def _order(scene: Scene, **changes: Any) -> None:
+    _change(scene, "OrdersTable", f"ORDER#{scene.order_id}", "ORDER", **changes)
+
+
+def _shipment(scene: Scene, **changes: Any) -> None:
+    _change(scene, "OrdersTable", f"ORDER#{scene.order_id}", "SHIPMENT#001", **changes)
+
+
+def _delete(scene: Scene, table: str, pk: str, sk: str) -> None:
+    key = {"pk": {"S": pk}, "sk": {"S": sk}}
+    scene.system.cloud.execute("dynamodb", "DeleteItem", {"TableName": table, "Key": key})
+
+
+def _sku(scene: Scene, sk: str, **changes: Any) -> None:
+    _change(scene, "InventoryTable", "SKU#A", sk, **changes)
+
+
+def _version(scene: Scene) -> int:
+    return int(scene.order().version)
+
+
+# ---- after every step ----------------------------------------------------------------------------------------------
+
+
+@plants
+def stock_identity(scene: Scene) -> None:
+    _sku(scene, "STOCK#0", available=4)
+
+
+@plants
+def nothing_negative(scene: Scene) -> None:
+    _sku(scene, "LOCATION#main", unallocated=1)
+
+
+@plants
+def own_sales_never_oversold(scene: Scene) -> None:
+    _sku(scene, "STOCK#0", available=4)
+    _order(scene, oversold={"A": 1}, version=_version(scene) + 1)
+
+
+@plants
+def movements_have_causes(scene: Scene) -> None:
+    _sku(scene, "LOCATION#main", on_hand=6, unallocated=5)
+    _sku(scene, "STOCK#0", available=4)
+
+
+@plants
+def legal_transitions(scene: Scene) -> None:
+    _order(scene, status="placed", version=_version(scene) + 1)
+
+
+@plants
+def gapless_history(scene: Scene) -> None:
+    _change(scene, "OrdersTable", f"ORDER#{scene.order_id}", "EVENT#000002", actor="nobody")
+
+
+@plants
+def written_once(scene: Scene) -> None:
+    _delete(scene, "OrdersTable", f"ORDER#{scene.order_id}", f"MONEY#captured#{scene.order().payment.intent}")
+
+
+@plants
+def one_effect_per_event(scene: Scene) -> None:
+    event = _image(scene, "OrdersTable", f"ORDER#{scene.order_id}", "EVENT#000002")
+    _put(scene, "OrdersTable", {**event, "sk": "EVENT#000099"})
+
+
+@plants
+def one_order_per_sale(scene: Scene) -> None:
+    pk = next(pk for pk, item in scene.inspector.books.orders() if item.get("external_id"))
+    _put(scene, "OrdersTable", {**_image(scene, "OrdersTable", pk, "ORDER"), "pk": "ORDER#copy"})
+
+
+@plants
+def open_orders_have_deadlines(scene: Scene) -> None:
+    item = {**_image(scene, "OrdersTable", f"ORDER#{scene.order_id}", "ORDER"), "version": _version(scene) + 1}
+    _put(
+        scene,
+        "OrdersTable",
+        {name: value for name, value in item.items() if name not in {"next_deadline", "due_shard"}},
+    )
+
+
+@plants
+def ledger_sums(scene: Scene) -> None:
+    _order(scene, payment={**_image_payment(scene), "captured": 1}, version=_version(scene) + 1)
+
+
+@plants
+def ledger_never_ahead_of_stripe(scene: Scene) -> None:
+    scene.system.stripe.account.all("payment_intent")[0]["amount_received"] = 1
+    _order(scene, note="touched", version=_version(scene) + 1)
+
+
+@plants
+def paid_before_confirmed(scene: Scene) -> None:
+    lines = [{"sku": "A", "qty": 1, "price": 1_000_000, "shipped": 1}]
+    _order(scene, lines=lines, version=_version(scene) + 1)
+
+
+@plants
+def legal_parcel_moves(scene: Scene) -> None:
+    _shipment(scene, status="picking")
+
+
+@plants
+def one_parcel_per_unit(scene: Scene) -> None:
+    parcel = _image(scene, "OrdersTable", f"ORDER#{scene.order_id}", "SHIPMENT#001")
+    _put(scene, "OrdersTable", {**parcel, "sk": "SHIPMENT#002", "shipment_id": f"{scene.order_id}.2"})
+
+
+@plants
+def dead_orders_have_no_parcels(scene: Scene) -> None:
+    _order(scene, status="cancelled", version=_version(scene) + 1)
+
+
+@plants
+def allocated_units_are_in_parcels(scene: Scene) -> None:
+    _sku(scene, "LOCATION#main", allocated=2, unallocated=3)
+
+
+@plants
+def one_label_per_parcel(scene: Scene) -> None:
+    _shipment(scene, status="shipped")
+
+
+@plants
+def done_tasks_saw_everything(scene: Scene) -> None:
+    _shipment(scene, packed={})
+
+
+@plants
+def held_orders_do_not_leave(scene: Scene) -> None:
+    hold = {
+        "reason": "odd",
+        "owner": "risk",
+        "since": "2027-01-15T08:00:00.000Z",
+        "deadline": "2027-01-16T08:00:00.000Z",
+    }
+    _order(scene, holds={"fraud": hold}, version=_version(scene) + 1)
+    _shipment(scene, status="shipped")
+
+
+@plants
+def channels_never_go_back(scene: Scene) -> None:
+    _sku(scene, "SYNC#etsy", acknowledged_version=0)
+
+
+@plants
+def no_defects(scene: Scene) -> None:
+    scene.system.note_error("somewhere", KeyError("nothing"))
+    _sku(scene, "PRODUCT", title="touched")
+
+
+def _image_payment(scene: Scene) -> dict[str, Any]:
+    return dict(_image(scene, "OrdersTable", f"ORDER#{scene.order_id}", "ORDER")["payment"])
+
+
+# ---- at rest -------------------------------------------------------------------------------------------------------
+
+
+@plants
+def every_order_ends(scene: Scene) -> None:
+    """The scene itself is not at rest: its parcel has not left."""
+
+
+@plants
+def no_work_left(scene: Scene) -> None:
+    _order(scene, effects=["refund"])
+
+
+@plants
+def queues_are_empty(scene: Scene) -> None:
+    data = {"QueueUrl": scene.system.cloud.queue_url("EtsyDeadLetters"), "MessageBody": "{}"}
+    scene.system.cloud.execute("sqs", "SendMessage", data)
+
+
+@plants
+def money_agrees_with_stripe(scene: Scene) -> None:
+    scene.system.stripe.account.all("payment_intent")[0]["amount_received"] += 1
+
+
+@plants
+def dead_orders_cannot_be_paid(scene: Scene) -> None:
+    _order(scene, status="cancelled")
+    scene.system.stripe.account.all("payment_intent")[0]["status"] = "requires_payment_method"
+
+
+@plants
+def channels_show_the_record(scene: Scene) -> None:
+    _sku(scene, "STOCK#0", available=1)
+
+
+@plants
+def every_marketplace_sale_is_here(scene: Scene) -> None:
+    scene.sold_on("etsy")
+    scene.system.sold["etsy"].append(scene.external)
+
+
+@plants
+def every_label_is_used(scene: Scene) -> None:
+    scene.do(step("ship", shipment=True))
+    _shipment(scene, status="cancelled")
+
+
+@plants
+def marketplaces_know_their_parcels(scene: Scene) -> None:
+    pk = next(pk for pk, item in scene.inspector.books.orders() if item.get("external_id"))
+    parcel = _image(scene, "OrdersTable", f"ORDER#{scene.order_id}", "SHIPMENT#001")
+    label = {
+        "carrier": "USPS",
+        "service": "x",
+        "tracking_number": "9",
+        "tracker_id": "t",
+        "label_url": "u",
+        "amount": 1,
+        "currency": "USD",
+    }
+    _put(scene, "OrdersTable", {**parcel, "pk": pk, "status": "shipped", "label": label, "shipment_id": f"{pk[6:]}.1"})
+
+
+@plants
+def workflows_end(scene: Scene) -> None:
+    data = {
+        "stateMachineArn": "arn:aws:states:x:y:stateMachine:m",
+        "name": scene.order_id,
+        "input": '{"order_id": "x"}',
+    }
+    scene.system.workflows("StartExecution", data)
+    execution = scene.system.workflows.executions[scene.order_id]
+    execution.states.append("Pick")
+    _order(scene, status="cancelled")
+
+
+@pytest.mark.parametrize("name", sorted(SAFETY))
+def test_a_broken_promise_is_seen_at_the_step_that_breaks_it(scene: Scene, name: str) -> None:
+    books = scene.inspector.books
+    PLANTED[name](scene)
+    changes = books.advance()
+    with pytest.raises(Violation, match=name):
+        SAFETY[name](books, changes)
+
+
+@pytest.mark.parametrize("name", sorted(LIVENESS))
+def test_what_never_comes_to_its_end_is_seen_at_rest(scene: Scene, name: str) -> None:
+    PLANTED[name](scene)
+    scene.inspector.books.reread()
+    with pytest.raises(Violation, match=name):
+        LIVENESS[name](scene.inspector.books)
+
+
+def test_the_untouched_scene_breaks_no_promise(scene: Scene) -> None:
+    scene.inspector.look_at_everything()
+
+
+def test_every_checker_has_its_corruption_and_every_pair_a_name_of_its_own() -> None:
+    assert PLANTED.keys() == SAFETY.keys() | LIVENESS.keys()
+    assert len({pair.name for pair in PAIRS}) == len(PAIRS)
