@@ -37,7 +37,10 @@ def receive(request: ApiRequest) -> ApiResponse:
 
 def _take_in(name: str, notice: Notice) -> None:
     try:
-        app().importing.take_up(name, notice.external_id)
+        if notice.order is None:
+            app().importing.take_up(name, notice.external_id)
+        else:
+            app().importing.take(name, notice.order)
     except Exception:
         # Whatever went wrong, the queue remembers: the marketplace would stop calling long before it is mended.
         telemetry.logger.exception("callback_queued", channel=name, external_id=notice.external_id)

@@ -43,13 +43,13 @@ class TokenBucket:
         self._tokens = float(capacity)
         self._filled_at = clock()
 
-    def take(self) -> float:
-        """Take one token and return 0, or return the seconds until there is one."""
+    def take(self, tokens: int = 1) -> float:
+        """Take so many tokens and return 0, or return the seconds until there are enough."""
         self._fill()
-        if self._tokens >= 1:
-            self._tokens -= 1
+        if self._tokens >= tokens:
+            self._tokens -= tokens
             return 0.0
-        return (1 - self._tokens) / self._rate
+        return (tokens - self._tokens) / self._rate
 
     def left(self) -> int:
         """Whole tokens left."""
@@ -177,6 +177,7 @@ class Marketplace:
         if found is None:
             return self.refusal(Refused(404, f"No resource at {request.method} {request.path}"))
         route, arguments = found
+        route = replace(route, name=self.operation(route.name, request))
         response = self._guarded(route, request, arguments)
         self._calls.append({"operation": route.name, "path": request.path, "status": response.status})
         if self.faults.latency_ms:
@@ -208,6 +209,10 @@ class Marketplace:
         if order_id not in self.faults.garbled_orders:
             return order
         return {name: value for name, value in order.items() if name != amounts}
+
+    def operation(self, name: str, request: Request) -> str:
+        """What a call is counted as and hit by faults as, where its route alone does not say."""
+        return name
 
     # What a marketplace must say for itself.
 

@@ -1,4 +1,4 @@
-"""Every simulator core in one HTTP process: ``/stripe``, ``/etsy``, ``/ebay`` and ``/easypost``.
+"""Every simulator core in one HTTP process: ``/stripe``, ``/easypost`` and one for each marketplace.
 
 Cores only compute. Threads, time, sockets and the delivery of webhooks with their retries are here.
 """
@@ -15,11 +15,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
+from local.simulators.amazon import AmazonCore
 from local.simulators.core import Core, Deliver, Delivery, Request, Response
 from local.simulators.easypost import EasyPostCore
 from local.simulators.ebay import EbayCore
 from local.simulators.etsy import EtsyCore
+from local.simulators.shopify import ShopifyCore
 from local.simulators.stripe import StripeCore
+from local.simulators.webhook import WebhookCore
 
 logger = logging.getLogger("simulators")
 
@@ -170,6 +173,9 @@ def every_core(clock: Callable[[], float], seed: str) -> dict[str, Callable[[Del
         "stripe": lambda deliver: StripeCore(clock, deliver, seed=seed),
         "etsy": lambda deliver: EtsyCore(clock, deliver),
         "ebay": lambda deliver: EbayCore(clock, deliver),
+        "shopify": lambda deliver: ShopifyCore(clock, deliver),
+        "amazon": lambda deliver: AmazonCore(clock, deliver),
+        "webhook": lambda deliver: WebhookCore(clock, deliver),
         "easypost": lambda deliver: EasyPostCore(clock, deliver, seed=seed),
     }
 

@@ -11,14 +11,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from local.simulators import amazon as amazon_simulator
 from local.simulators import ebay as ebay_simulator
 from local.simulators import etsy as etsy_simulator
+from local.simulators import shopify as shopify_simulator
+from local.simulators import webhook as webhook_simulator
 from local.simulators.core import Delivery, Request
 from local.simulators.inprocess import transport_to
 from local.simulators.marketplace import Marketplace
 from oms.channels import registry
-from oms.channels.port import Callback, Channel, ListingRef
-from oms.runtime.outbound import HttpRequest, HttpResponse
+from oms.channels.amazon import AmazonChannel, parse_notification
+from oms.channels.port import Callback, Channel, ListingRef, Notice
+from oms.channels.shopify import ShopifyChannel
+from oms.channels.webhook import WebhookChannel
+from oms.runtime.outbound import HttpRequest, HttpResponse, Transport
 
 START = 1_763_900_000.0
 CALLBACK_URL = "https://shop.example/channels/callbacks"
@@ -37,7 +43,29 @@ SECRETS: dict[str, dict[str, Any]] = {
         "marketplace_id": ebay_simulator.MARKETPLACE_ID,
         "merchant_location_key": "main",
     },
+    "shopify": {
+        "access_token": shopify_simulator.ACCESS_TOKEN,
+        "shop_domain": shopify_simulator.SHOP_DOMAIN,
+        "location_id": shopify_simulator.LOCATION_ID,
+        "webhook_secrets": [shopify_simulator.WEBHOOK_SECRET],
+    },
+    "amazon": {
+        "access_token": amazon_simulator.ACCESS_TOKEN,
+        "seller_id": amazon_simulator.SELLER_ID,
+        "marketplace_id": amazon_simulator.MARKETPLACE_ID,
+    },
+    "webhook": {
+        "signing_secret": webhook_simulator.SIGNING_SECRET,
+        "webhook_secrets": [webhook_simulator.WEBHOOK_SECRET],
+    },
 }
+CONNECT: dict[str, Callable[..., Channel]] = {
+    "shopify": ShopifyChannel.from_secret,
+    "amazon": AmazonChannel.from_secret,
+    "webhook": WebhookChannel.from_secret,
+}
+"""Adapters that a deployment does not use until the registry names them."""
+CHANNELS = tuple(dict.fromkeys([*registry.channel_names(), *CONNECT]))
 
 
 @dataclass
@@ -46,8 +74,27 @@ class Settings:
 
     etsy_api_base: str = "http://etsy"
     ebay_api_base: str = "http://ebay"
+    shopify_api_base: str = "http://shopify"
+    amazon_api_base: str = "http://amazon"
+    webhook_api_base: str = "http://webhook"
     etsy_secret_id: str = "etsy"
     ebay_secret_id: str = "ebay"
+    shopify_secret_id: str = "shopify"
+    amazon_secret_id: str = "amazon"
+    webhook_secret_id: str = "webhook"
+
+
+def connect(name: str, secret: Callable[[], Mapping[str, Any]], transport: Transport) -> Channel:
+    """A channel as a deployment builds it, or would."""
+    if name not in registry.channel_names():
+        return CONNECT[name](f"http://{name}", secret, transport)
+
+    class Source:
+        def get(self, secret_id: str) -> Mapping[str, Any]:
+            assert secret_id == name
+            return secret()
+
+    return registry.build(name, Settings(), Source(), transport)
 
 
 @dataclass
@@ -66,9 +113,19 @@ class Rig:
         cores: dict[str, Callable[..., Marketplace]] = {
             "etsy": etsy_simulator.EtsyCore,
             "ebay": ebay_simulator.EbayCore,
+            "shopify": shopify_simulator.ShopifyCore,
+            "amazon": amazon_simulator.AmazonCore,
+            "webhook": webhook_simulator.WebhookCore,
         }
         # Time stands still between calls, so budgets would never refill: tests of budgets set their own.
-        plenty = {"etsy": {"per_second": 10_000, "per_day": 100_000}, "ebay": {"per_day": 100_000}}
+        plenty: dict[str, dict[str, Any]] = {
+            "etsy": {"per_second": 10_000, "per_day": 100_000},
+            "ebay": {"per_day": 100_000},
+            "shopify": {"points": 1_000_000},
+            "amazon": {"rate_factor": 1_000, "apply_seconds": 0, "search_lag_seconds": 0},
+            # The adapter signs by the clock on the wall, and the storefront's stands still.
+            "webhook": {"per_second": 10_000, "check_time": False},
+        }
         self.core = cores[self.name](
             lambda: self.now, self.delivered.append, callback_url=CALLBACK_URL, **plenty[self.name]
         )
@@ -80,14 +137,7 @@ class Rig:
             self.exchanges.append((request, response))
             return response
 
-        rig = self
-
-        class Source:
-            def get(self, secret_id: str) -> Mapping[str, Any]:
-                assert secret_id == rig.name
-                return rig.secret
-
-        self.channel = registry.build(self.name, Settings(), Source(), recorded)
+        self.channel = connect(self.name, lambda: self.secret, recorded)
 
     @property
     def moment(self) -> datetime:
@@ -128,6 +178,13 @@ class Rig:
         """The callbacks that arrived, oldest first."""
         return [arrived(each) for each in self.delivered]
 
+    def hear(self, callback: Callback) -> list[Notice]:
+        """What a callback says to us; Amazon's come by queue."""
+        if self.name != "amazon":
+            return list(self.channel.read_callback(callback, self.moment))
+        notice = parse_notification(callback.body, self.secret["seller_id"])
+        return [] if notice is None else [notice]
+
     def calls(self, operation: str) -> int:
         """How often the marketplace was asked for an operation."""
         return int(self.control("GET", "calls")["counts"].get(operation, 0))
@@ -165,6 +222,25 @@ def ebay_callback(body: bytes, **claims: str) -> Callback:
     return Callback("POST", {"x-ebay-signature": encoded}, {}, body)
 
 
+def webhook_callback(
+    body: bytes, moment: float, *, secret: str = webhook_simulator.WEBHOOK_SECRET, message_id: str = "msg_test"
+) -> Callback:
+    """A callback signed as a storefront signs."""
+    return etsy_callback(body, moment, secret=secret, message_id=message_id)
+
+
+def shopify_callback(body: bytes, *, secret: str = shopify_simulator.WEBHOOK_SECRET, **headers: str) -> Callback:
+    """A callback signed as Shopify signs; ``headers`` are told without ``x-shopify-``, with ``_`` for ``-``."""
+    told = {
+        "topic": "orders/paid",
+        "shop-domain": shopify_simulator.SHOP_DOMAIN,
+        "webhook-id": "b54557e4-bdd9-4b37-8a5f-bf7d70bcd043",
+        "hmac-sha256": shopify_simulator.sign(body, secret),
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    return Callback("POST", {f"x-shopify-{name}": value for name, value in told.items()}, {}, body)
+
+
 def answering(name: str, *answers: tuple[int, Any], sent: list[HttpRequest] | None = None) -> Channel:
     """A channel whose marketplace gives these answers, in turn, whatever is asked."""
     waiting = list(answers)
@@ -175,8 +251,4 @@ def answering(name: str, *answers: tuple[int, Any], sent: list[HttpRequest] | No
         status, payload = waiting.pop(0)
         return HttpResponse(status, {}, json.dumps(payload).encode())
 
-    class Source:
-        def get(self, secret_id: str) -> Mapping[str, Any]:
-            return SECRETS[secret_id]
-
-    return registry.build(name, Settings(), Source(), send)
+    return connect(name, lambda: SECRETS[name], send)

@@ -58,7 +58,7 @@ def test_every_simulator_is_there(connection: HTTPConnection) -> None:
     status, told = ask(connection, "GET", "/healthz")
     assert status == 200
     assert isinstance(told, dict)
-    assert {"stripe", "etsy", "ebay", "easypost"} <= set(told["simulators"])
+    assert {"stripe", "easypost", "etsy", "ebay", "shopify", "amazon", "webhook"} <= set(told["simulators"])
 
 
 def test_a_core_never_sees_its_prefix(connection: HTTPConnection) -> None:

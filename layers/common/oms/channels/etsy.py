@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from oms.channels import standard_webhooks
 from oms.channels.amounts import minor_from_fraction
 from oms.channels.http import ChannelApi
 from oms.channels.port import (
@@ -37,7 +34,6 @@ from oms.runtime.outbound import HttpResponse, Transport
 
 MAX_QUANTITY = 999
 """What Etsy lets one listing show, all its variants together."""
-SIGNATURE_TOLERANCE = timedelta(minutes=5)
 POLL_OVERLAP = timedelta(minutes=10)
 _BATCH_READ = 100
 _PAGE = 100
@@ -101,7 +97,7 @@ class EtsyChannel:
         it, and the receipt is read from our own shop on the configured host.
         """
         credentials = self._credentials()
-        _verify(callback, credentials.webhook_secrets, now)
+        event_id = standard_webhooks.verify(callback, credentials.webhook_secrets, now, whose="an Etsy")
         try:
             payload = json.loads(callback.body)
             kind, shop = str(payload["event_type"]), str(payload["shop_id"])
@@ -115,7 +111,7 @@ class EtsyChannel:
         receipt = _RECEIPT_PATH.fullmatch(path)
         if receipt is None:
             raise SignatureInvalid("the event does not name a receipt")
-        return [Notice(_KINDS[kind], receipt.group(1), callback.headers["webhook-id"])]
+        return [Notice(_KINDS[kind], receipt.group(1), event_id)]
 
     def fetch_order(self, external_id: str) -> ExternalOrder | None:
         """The receipt as an order."""
@@ -379,40 +375,6 @@ class _Stock:
                 for offering, each in zip(live, quantities, strict=True)
             ],
         }
-
-
-def _verify(callback: Callback, secrets: Sequence[str], now: datetime) -> None:
-    """Standard Webhooks: HMAC-SHA256 over ``id.timestamp.body``, under any of the secrets, sent just now."""
-    try:
-        message_id = callback.headers["webhook-id"]
-        timestamp = callback.headers["webhook-timestamp"]
-        signature = callback.headers["webhook-signature"]
-    except KeyError as error:
-        raise SignatureInvalid(f"the header {error} is missing") from error
-    if not re.fullmatch(r"[0-9]{1,10}", timestamp):
-        raise SignatureInvalid("the timestamp is not a number of seconds")
-    if abs(now - datetime.fromtimestamp(int(timestamp), UTC)) > SIGNATURE_TOLERANCE:
-        raise SignatureInvalid("the timestamp is too far from now")
-    signed = f"{message_id}.{timestamp}.".encode() + callback.body
-    # Etsy documents a bare base64 value and sends a list of ``v1,<base64>``; other versions cannot match.
-    offered = [each.removeprefix("v1,").encode() for each in signature.split()]
-    matched = False
-    for secret in secrets:
-        expected = base64.b64encode(hmac.new(_key(secret), signed, hashlib.sha256).digest())
-        for each in offered:
-            matched |= hmac.compare_digest(expected, each)
-    if not matched:
-        raise SignatureInvalid("no signature matches")
-
-
-def _key(secret: str) -> bytes:
-    try:
-        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except binascii.Error as error:
-        raise ValueError("an Etsy webhook secret is not base64") from error
-    if not key:
-        raise ValueError("an Etsy webhook secret is empty")
-    return key
 
 
 def _order(receipt: Mapping[str, Any]) -> ExternalOrder:

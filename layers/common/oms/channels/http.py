@@ -44,9 +44,11 @@ class ChannelApi:
         query: Mapping[str, str | int] | None = None,
         payload: Any = None,
         form: Mapping[str, str] | None = None,
+        sign: Callable[[bytes], Mapping[str, str]] | None = None,
         also: Sequence[int] = (),
     ) -> HttpResponse:
-        """Send once. Returns 2xx answers and those in ``also``; raises for every other.
+        """Send once. Returns 2xx answers and those in ``also``; raises for every other. ``sign`` makes headers of
+        the body's bytes.
 
         An expired token (401) and a conflict with another change (409) count as unavailable: the same call
         succeeds once the secret is renewed, or the other change is over.
@@ -59,6 +61,8 @@ class ChannelApi:
         elif form is not None:
             headers["content-type"] = "application/x-www-form-urlencoded"
             body = urlencode(form).encode()
+        if sign is not None:
+            headers.update(sign(body))
         url = f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
         try:
             response = self._transport(HttpRequest(method, url, headers, body), timeout=TIMEOUT_SECONDS)

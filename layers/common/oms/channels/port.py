@@ -41,16 +41,6 @@ class Callback:
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """What a verified callback says: something happened to this order. Thin on purpose; the order is fetched."""
-
-    kind: str
-    """``order.created``, ``order.cancelled`` or ``order.shipped``; other events are not reported."""
-    external_id: str
-    event_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class ExternalLine:
     """One line of a channel's order. ``unit_price`` is in minor units."""
 
@@ -94,6 +84,18 @@ class ExternalOrder:
     cancelled: bool
     placed_at: datetime
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a verified callback says: something happened to this order. Thin on purpose: the order is fetched, unless
+    the callback itself brought it."""
+
+    kind: str
+    """``order.created``, ``order.cancelled`` or ``order.shipped``; other events are not reported."""
+    external_id: str
+    event_id: str
+    order: ExternalOrder | None = None
 
 
 @dataclass(frozen=True, slots=True)

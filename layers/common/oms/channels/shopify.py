@@ -179,7 +179,7 @@ class ShopifyChannel:
         """Verify, then name the order. Privacy demands are verified here too, and answered by ``privacy_request``."""
         topic, event_id, payload = self._verified(callback)
         if topic in _PRIVACY:
-            _privacy_request(topic, event_id, payload)
+            self._privacy_request(topic, event_id, payload)
             return []
         if topic not in _KINDS:
             return []
@@ -188,7 +188,7 @@ class ShopifyChannel:
     def privacy_request(self, callback: Callback, now: datetime) -> PrivacyRequest | None:
         """The demand that a callback makes, or None when it is about something else. Verifies as well."""
         topic, event_id, payload = self._verified(callback)
-        return _privacy_request(topic, event_id, payload) if topic in _PRIVACY else None
+        return self._privacy_request(topic, event_id, payload) if topic in _PRIVACY else None
 
     def fetch_order(self, external_id: str) -> ExternalOrder | None:
         """The order by its number, as text: Shopify's ids are beyond what a float can hold."""
@@ -268,9 +268,9 @@ class ShopifyChannel:
     def _headers(self) -> Mapping[str, str]:
         return {"x-shopify-access-token": self._credentials().access_token}
 
-    def _ask(self, query: str, **variables: Any) -> dict[str, Any]:
+    def _ask(self, document: str, /, **variables: Any) -> dict[str, Any]:
         """One operation's data. An answer with errors is a failure, whatever its status says."""
-        payload = {"query": query, "variables": variables}
+        payload = {"query": document, "variables": variables}
         answer = self._api.document(self._api.send("POST", _PATH, payload=payload))
         if answer.get("errors"):
             raise _failure(answer)
@@ -279,10 +279,10 @@ class ShopifyChannel:
             raise ChannelUnavailable("shopify answered without data")
         return data
 
-    def _pages(self, query: str, path: Sequence[str], **variables: Any) -> Iterator[dict[str, Any]]:
+    def _pages(self, document: str, path: Sequence[str], /, **variables: Any) -> Iterator[dict[str, Any]]:
         after: str | None = variables.pop("after", None)
         while True:
-            page: Any = self._ask(query, after=after, **variables)
+            page: Any = self._ask(document, after=after, **variables)
             for name in path:
                 page = page[name]
             yield from page["nodes"]
@@ -320,13 +320,11 @@ class ShopifyChannel:
                 levels[each.sku] = _Level(int(shown[0]["quantity"]), str(shown[0]["updatedAt"]))
         return levels
 
-    def _set(
-        self, rows: Mapping[int, Quantity], levels: Mapping[str, _Level], attempt: int
-    ) -> dict[int, RowResult]:
+    def _set(self, rows: Mapping[int, Quantity], levels: Mapping[str, _Level], attempt: int) -> dict[int, RowResult]:
         """Ask once; returns the rows that are settled by the answer.
 
-        The key follows from the cause: these levels as they stood since then, and the numbers they change to. A
-        repeat of the call is thus one change, while the same change of a later day is another.
+        The key follows from the cause: the versions of our stock, Shopify's levels as they stood since then, and the
+        numbers they change to. A repeat of the call is thus one change, and the same change of a later day another.
         """
         location = self._location()
         indexes = list(rows)
@@ -339,8 +337,8 @@ class ShopifyChannel:
             }
             for index in indexes
         ]
-        since = [levels[rows[index].listing.sku].updated_at for index in indexes]
-        key = str(uuid.uuid5(_KEYS, json.dumps([quantities, since, attempt])))
+        cause = [(rows[index].version, levels[rows[index].listing.sku].updated_at) for index in indexes]
+        key = str(uuid.uuid5(_KEYS, json.dumps([quantities, cause, attempt])))
         wanted = {"name": "available", "reason": "correction", "quantities": quantities}
         answer = self._ask(_SET_QUANTITIES, input=wanted, key=key)["inventorySetQuantities"] or {}
         errors = answer.get("userErrors") or []
@@ -396,6 +394,19 @@ class ShopifyChannel:
     def _location(self) -> str:
         return _gid("Location", self._credentials().location_id)
 
+    def _privacy_request(self, topic: str, event_id: str, payload: Mapping[str, Any]) -> PrivacyRequest:
+        # One app secret signs for every shop that the app is in, and only the body is signed.
+        if payload.get("shop_domain") != self._credentials().shop_domain:
+            raise SignatureInvalid("the body is no privacy demand of our shop")
+        if topic == "shop/redact":
+            return PrivacyRequest(topic, event_id, "", ())
+        orders = payload.get("orders_to_redact") or payload.get("orders_requested") or []
+        customer = payload.get("customer")
+        if not isinstance(customer, dict) or not isinstance(orders, list):
+            raise SignatureInvalid("the body is not a privacy demand")
+        ids = tuple(_whole_id(each) for each in orders)
+        return PrivacyRequest(topic, event_id, _whole_id(customer.get("id")), ids)
+
     def _verified(self, callback: Callback) -> tuple[str, str, dict[str, Any]]:
         """Topic, event id and payload of a callback whose signature holds over the body as it came.
 
@@ -438,18 +449,6 @@ def _verify(callback: Callback, secrets: Sequence[str]) -> None:
         raise SignatureInvalid("no signature matches")
 
 
-def _privacy_request(topic: str, event_id: str, payload: Mapping[str, Any]) -> PrivacyRequest:
-    if not payload.get("shop_domain"):
-        raise SignatureInvalid("the body is not a privacy demand")
-    orders = payload.get("orders_to_redact") or payload.get("orders_requested") or []
-    customer = payload.get("customer")
-    if topic == "shop/redact":
-        return PrivacyRequest(topic, event_id, "", ())
-    if not isinstance(customer, dict) or not isinstance(orders, list):
-        raise SignatureInvalid("the body is not a privacy demand")
-    return PrivacyRequest(topic, event_id, _whole_id(customer.get("id")), tuple(_whole_id(each) for each in orders))
-
-
 def _whole_id(value: Any) -> str:
     """An id of a payload as text. Such numbers do not fit a float, so one that arrived as a float is no id."""
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
@@ -458,7 +457,8 @@ def _whole_id(value: Any) -> str:
 
 
 def _failure(answer: Mapping[str, Any]) -> Exception:
-    errors = answer["errors"] if isinstance(answer["errors"], list) else [{"message": str(answer["errors"])}]
+    told = answer["errors"]
+    errors: list[Any] = told if isinstance(told, list) else [{"message": str(told)}]
     codes = {(each.get("extensions") or {}).get("code") for each in errors if isinstance(each, dict)}
     said = f"shopify answered with errors: {_told(errors)}"
     if "THROTTLED" in codes:

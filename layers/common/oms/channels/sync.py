@@ -159,10 +159,12 @@ class SyncChannel:
         """The publish race: a channel that shows fewer units than it acknowledged has sold some, or was edited. Its
         orders come first, or the push would put the sold units on sale again."""
         for sku, listing in listings.items():
-            state = states.get(sku)
-            if state is None or state.acknowledged is None or sku not in shown:
+            if sku not in shown or shown[sku] == self._target(listing)[0]:
                 continue
-            if shown[sku] < state.acknowledged and shown[sku] != self._target(listing)[0]:
+            known = states[sku].acknowledged if sku in states else None
+            # A listing that we never pushed may have been selling already.
+            may_have_sold = shown[sku] > 0 if known is None else shown[sku] < known
+            if may_have_sold:
                 for order in self.channel.orders_since(self.clock() - _UNHEARD_WINDOW):
                     self.take_in(self.channel.name, order)
                 return

@@ -1,0 +1,90 @@
+"""A channel sells while we push: what was sold there is never put on sale again. Shopify, Amazon, a storefront."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from oms.channels.port import ListingRef, Quantity, RowResult
+from oms.channels.sync import Changed, SyncChannel
+from oms.runtime.clock import to_text
+from tests.support.marketplaces import Rig
+from tests.support.shop import Shop
+
+
+class Sells:
+    """The rig's channel, where something happens between our reading and our writing, once."""
+
+    def __init__(self, rig: Rig, happens: Any) -> None:
+        self._rig, self._happens = rig, happens
+        self.name, self.limits = rig.channel.name, rig.channel.limits
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rig.channel, name)
+
+    def read_quantities(self, listings: Sequence[ListingRef]) -> Mapping[str, int]:
+        return self._rig.channel.read_quantities(listings)
+
+    def push_quantities(self, rows: Sequence[Quantity]) -> Sequence[RowResult]:
+        happens, self._happens = self._happens, None
+        if happens:
+            happens()
+        return self._rig.channel.push_quantities(rows)
+
+
+def listed(shop: Shop, name: str, shows: int) -> Rig:
+    rig = Rig(name, now=shop.now.timestamp())
+    shop.stock_up("SHIRT", 10)
+    shop.list_on(name, "SHIRT", listing_id=rig.list_sku("SHIRT", shows).listing_id)
+    return rig
+
+
+def push(shop: Shop, channel: Any) -> dict[str, str]:
+    inventory = shop.app.inventory
+    sync = SyncChannel(channel, inventory, shop.app.placing.take_in, shop.app.clock, "run-1")
+    return sync.push([Changed("SHIRT", to_text(shop.now))])
+
+
+def hold_one_back(shop: Shop, name: str) -> None:
+    listing = shop.app.inventory.listings("SHIRT")[name]
+    shop.app.inventory.put_listing(replace(listing, buffer=1), shop.now)
+
+
+def test_a_sale_between_reading_and_writing_is_heard_of_before_shopify_is_written(shop: Shop) -> None:
+    rig = listed(shop, "shopify", 3)
+    assert push(shop, rig.channel) == {}
+    rig.faults(callbacks="never")
+    hold_one_back(shop, "shopify")
+    channel = Sells(rig, lambda: rig.buy({"SHIRT": 2}))
+    assert "heard of" in push(shop, channel)["SHIRT"]
+    assert rig.shown("SHIRT") == 8
+    assert push(shop, channel) == {}
+    assert (shop.available(), rig.shown("SHIRT")) == (8, 7)
+
+
+@pytest.mark.parametrize("name", ["shopify", "amazon", "webhook"])
+def test_a_sale_that_nobody_told_us_of_is_taken_in_before_the_push(shop: Shop, name: str) -> None:
+    rig = listed(shop, name, 3)
+    assert push(shop, rig.channel) == {}
+    rig.faults(callbacks="never")
+    order_id = rig.buy({"SHIRT": 4})
+    hold_one_back(shop, name)
+    assert push(shop, rig.channel) == {}
+    assert (shop.available(), rig.shown("SHIRT")) == (6, 5)
+    assert shop.order_of(name, order_id).external_id == order_id
+
+
+def test_what_amazon_has_not_applied_is_not_acknowledged(shop: Shop) -> None:
+    rig = listed(shop, "amazon", 3)
+    rig.control("POST", "config", {"apply_seconds": 90})
+    assert "not applied" in push(shop, rig.channel)["SHIRT"]
+    state = shop.app.inventory.channel_states("amazon", ["SHIRT"])["SHIRT"]
+    assert state.acknowledged is None
+    shop.later(seconds=120)
+    rig.now += 120
+    assert push(shop, rig.channel) == {}
+    state = shop.app.inventory.channel_states("amazon", ["SHIRT"])["SHIRT"]
+    assert (state.acknowledged, rig.shown("SHIRT")) == (10, 10)
