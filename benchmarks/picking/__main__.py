@@ -4,6 +4,7 @@ better totals instead and keeps them in ``best_known.csv``."""
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import sys
 from pathlib import Path
@@ -26,7 +27,10 @@ def main() -> None:
         improve_known(options.improve, options.seed, progress)
         return
     result = measure(progress)
-    made = f"Made by `python -m benchmarks.picking` with Python {platform.python_version()} on one core."
+    made = (
+        f"Made by `python -m benchmarks.picking` with Python {platform.python_version()}, one process on "
+        f"{os.cpu_count()} cores at a load of {os.getloadavg()[0]:.0f}: seconds are elapsed time, neighbours included."
+    )
     (HERE / "results.md").write_text(f"# Picking\n\n{made}\n\n{render(result)}\n", encoding="utf-8")
     write_data(result, HERE / "results.csv")
     progress.say(f"written: {HERE.relative_to(ROOT) / 'results.md'}")

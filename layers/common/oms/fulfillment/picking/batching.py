@@ -117,12 +117,7 @@ def solve(
     batches: list[Batch] = []
     proven = len(windows) <= 1
     for number, orders in enumerate(windows):
-        problem = Problem(
-            tuple(instance.layout.bits(pick.spot for pick in order.picks) for order in orders),
-            tuple(order.items for order in orders),
-            instance.capacity,
-            meter,
-        )
+        problem = bare(instance, orders, meter)
         share = replace(effort, seconds=max(0.0, end - clock()) / (len(windows) - number))
         found = batch(problem, share, clock)
         proven &= found.proven
@@ -131,6 +126,16 @@ def solve(
             spots = (pick.spot for order in members for pick in order.picks)
             batches.append(Batch(members, policy.route(instance.layout, spots)))
     return Solution(tuple(batches), proven)
+
+
+def bare(instance: Instance, orders: Sequence[PickOrder], meter: Meter) -> Problem:
+    """The problem of batching these orders of an instance, without names."""
+    return Problem(
+        tuple(instance.layout.bits(pick.spot for pick in order.picks) for order in orders),
+        tuple(order.items for order in orders),
+        instance.capacity,
+        meter,
+    )
 
 
 def _windows(orders: Sequence[PickOrder]) -> Iterator[Sequence[PickOrder]]:
@@ -162,7 +167,7 @@ def first_come_first_served(problem: Problem) -> Groups:
 def savings(problem: Problem) -> Groups:
     """Clarke and Wright, with the savings worked out anew for every batch that comes about: unite the two batches whose
     union saves most, until nothing is saved any more."""
-    alive = {index: (index,) for index in problem.orders}
+    alive: dict[int, Group] = {index: (index,) for index in problem.orders}
     bits, sizes = dict(enumerate(problem.bits)), dict(enumerate(problem.sizes))
     unions: list[tuple[int, int, int]] = []
 
@@ -211,15 +216,17 @@ def seed(problem: Problem) -> Groups:
 
 def best(problem: Problem, effort: Effort, clock: Callable[[], float]) -> _Found:
     """The search, begun from the best of the simple methods: never worse than any of them. Few orders are searched
-    for a third of the time only; the rest is for the proof."""
+    for a third of the time at most; the rest is for the proof, or for more searching where none can be attempted."""
     end = clock() + effort.seconds
     start = min((method(problem) for method in (savings, seed, first_come_first_served, single)), key=problem.total)
     if len(problem.sizes) > EXACT_ORDERS:
         return _Found(search.improved(problem, start, end, effort.rounds, effort.seed, clock))
     middle = clock() + (end - clock()) / 3
     found = search.improved(problem, start, middle, effort.rounds or _FEW_ROUNDS, effort.seed, clock)
-    proof = exact.prove(problem, found, end, clock)
-    return _Found(found) if proof is None else _Found(proof, proven=True)
+    found, proven = exact.prove(problem, found, end, clock)
+    if not proven:
+        found = search.improved(problem, found, end, effort.rounds, effort.seed + 1, clock)
+    return _Found(found, proven)
 
 
 _FEW_ROUNDS: Final = 3_000

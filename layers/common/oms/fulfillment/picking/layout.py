@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 
@@ -81,7 +82,7 @@ class Layout:
         """The length of a path, and of the way between it and the depot unless the path goes nowhere."""
         if len(path) < 2:
             return 0
-        between = sum(self.step(start, end) for start, end in zip(path, path[1:], strict=False))
+        between = sum(self.step(start, end) for start, end in pairwise(path))
         return between + 2 * self.depot_offset
 
     def bits(self, spots: Iterable[Spot]) -> int:

@@ -53,23 +53,45 @@ Aisles = Sequence[tuple[int, Sequence[int]]]
 
 
 def _cells(mask: int) -> list[int]:
-    cells = []
-    while mask:
-        lowest = mask & -mask
-        cells.append(lowest.bit_length() - 1)
-        mask ^= lowest
-    return cells
+    return [cell for cell, digit in enumerate(reversed(f"{mask:b}")) if digit == "1"]
 
 
-def _aisle_cost(layout: Layout, mask: int) -> AisleCost:
-    whole = layout.aisle_length
-    depths = [layout.depth(cell) for cell in reversed(_cells(mask))]
-    front, back = 2 * depths[-1], 2 * (whole - depths[0])
-    widest = max((after - before for before, after in pairwise(depths)), default=None)
-    gap = _NEVER if widest is None else 2 * (whole - widest)
-    near = max((depth for depth in depths if 2 * depth <= whole), default=0)
-    far = min((depth for depth in depths if 2 * depth > whole), default=whole)
-    return AisleCost(front, back, gap, 2 * near + 2 * (whole - far), min(front, back, gap))
+class _Gauge:
+    """Works out ``AisleCost`` from the cells of an aisle as a mask."""
+
+    def __init__(self, layout: Layout) -> None:
+        whole, depths = layout.aisle_length, [layout.depth(cell) for cell in range(layout.cells)]
+        self._twice, self._twice_cell = 2 * whole, 2 * layout.cell_length
+        self._front = [2 * depth for depth in depths]
+        self._back = [2 * (whole - depth) for depth in depths]
+        self._behind = _behind_middle(layout)
+
+    def __call__(self, mask: int) -> AisleCost:
+        deepest = (mask & -mask).bit_length() - 1
+        front, back = self._front[deepest], self._back[mask.bit_length() - 1]
+        least = front if front < back else back
+        gap = _NEVER
+        if mask & (mask - 1):
+            # The longest run of noughts between two ones, found where Python is fast.
+            empty = len(max(f"{mask >> deepest:b}".split("1")))
+            gap = self._twice - (empty + 1) * self._twice_cell
+            if gap < least:
+                least = gap
+        behind = self._behind
+        near, far = mask >> behind, mask & ((1 << behind) - 1)
+        halves = self._front[behind + (near & -near).bit_length() - 1] if near else 0
+        if far:
+            halves += self._back[far.bit_length() - 1]
+        return AisleCost(front, back, gap, halves, least)
+
+
+def _behind_middle(layout: Layout) -> int:
+    """How many cells are nearer to the back than to the front."""
+    if not layout.cell_length:
+        return layout.cells if layout.front_offset > layout.back_offset else 0
+    # Twice the depth exceeds the aisle's length: front − back + (cells − 1 − 2·cell) · cell_length > 0.
+    room = layout.front_offset - layout.back_offset + (layout.cells - 1) * layout.cell_length
+    return min(layout.cells, max(0, -(-room // (2 * layout.cell_length))))
 
 
 # ---- lengths -------------------------------------------------------------------------------------------------------
@@ -117,7 +139,7 @@ def _composite_length(layout: Layout, costs: Costs) -> int:
 
 def _optimal_length(layout: Layout, costs: Costs) -> int:
     """The states of ``_JOINING`` unrolled: this is where batching spends its time."""
-    through, twice, along = layout.aisle_length, 2 * layout.aisle_length, 2 * layout.aisle_spacing
+    through, along = layout.aisle_length, 2 * layout.aisle_spacing
     odd = back = joined = apart = _NEVER
     front = 0
     first = True
@@ -133,23 +155,23 @@ def _optimal_length(layout: Layout, costs: Costs) -> int:
         even = front if front < back else back
         if apart < even:
             even = apart
-        crossed = (even if even < joined else joined) + through
-        even += twice
-        if odd + through < even:
-            even = odd + through
+        if joined < even:
+            even = joined
+        crossed = even + through
+        passed = odd + through
         if cost is None:
             if crossed < odd:
                 odd = crossed
-            if even < joined:
-                joined = even
+            if passed < joined:
+                joined = passed
             continue
         near, far, gap, _, least = cost
         odd += least
         if crossed < odd:
             odd = crossed
         joined += least
-        if even < joined:
-            joined = even
+        if passed < joined:
+            joined = passed
         apart += least
         begun = front + (far if far < gap else gap)
         if begun < apart:
@@ -211,7 +233,8 @@ def _around_path(layout: Layout, aisles: Aisles, split: Callable[[Layout, Sequen
 
 
 def _beyond_middle(layout: Layout, cells: Sequence[int]) -> int:
-    return sum(2 * layout.depth(cell) > layout.aisle_length for cell in cells)
+    behind = _behind_middle(layout)
+    return sum(cell < behind for cell in cells)
 
 
 def _beyond_gap(layout: Layout, cells: Sequence[int]) -> int:
@@ -250,15 +273,17 @@ def _composite_path(layout: Layout, aisles: Aisles) -> list[Spot]:
 
 
 # How what has been walked so far meets the cross-aisles at the current aisle: once at either end ("odd"), twice at the
-# front or the back only, or twice at both ends, in one piece ("joined") or in two ("apart"). Only single pieces may end.
+# front or the back only, or twice at both ends, in one piece ("joined") or in two ("apart"). Only one piece may end.
+# The original may also walk an aisle twice from end to end. In one block that is never needed: to walk it once, and
+# once the aisle in which the two strands that it joins come to their end, is no longer.
 _START: Final = "front"
 _ENDS: Final = ("front", "back", "joined")
 _JOINING: Final[Mapping[str, Mapping[str, str]]] = {
     "odd": {"through": "joined", "front": "odd", "back": "odd", "gap": "odd"},
-    "front": {"through": "odd", "front": "front", "back": "apart", "gap": "apart", "twice": "joined"},
-    "back": {"through": "odd", "front": "apart", "back": "back", "gap": "apart", "twice": "joined"},
+    "front": {"through": "odd", "front": "front", "back": "apart", "gap": "apart"},
+    "back": {"through": "odd", "front": "apart", "back": "back", "gap": "apart"},
     "joined": {"through": "odd", "front": "joined", "back": "joined", "gap": "joined"},
-    "apart": {"through": "odd", "front": "apart", "back": "apart", "gap": "apart", "twice": "joined"},
+    "apart": {"through": "odd", "front": "apart", "back": "apart", "gap": "apart"},
 }
 """State before an aisle → what is walked in it → state after."""
 _ALONG: Final[Mapping[str, Mapping[tuple[int, int], str]]] = {
@@ -306,10 +331,10 @@ def _optimal_path(layout: Layout, aisles: Aisles) -> list[Spot]:
 
 def _ways(layout: Layout, cells: Sequence[int] | None) -> dict[str, int]:
     """What may be walked in an aisle, with its cost."""
-    ways = {"through": layout.aisle_length, "twice": 2 * layout.aisle_length}
+    ways = {"through": layout.aisle_length}
     if cells is None:
         return {"none": 0, **ways}
-    cost = _aisle_cost(layout, sum(1 << cell for cell in cells))
+    cost = _Gauge(layout)(sum(1 << cell for cell in cells))
     ways |= {"front": cost.front, "back": cost.back}
     return ways if len(cells) == 1 else {**ways, "gap": cost.gap}
 
@@ -324,7 +349,7 @@ def _edges(layout: Layout, cells_of: Mapping[int, Sequence[int]], chosen: _Parti
         if way == "through":
             edges += ways
         elif way != "none":
-            left_out = {"twice": len(ways), "front": 0, "back": len(ways) - 1}.get(way)
+            left_out = {"front": 0, "back": len(ways) - 1}.get(way)
             if left_out is None:
                 left_out = max(range(1, len(ways) - 1), key=lambda number: layout.step(*ways[number]))
             edges += 2 * (ways[:left_out] + ways[left_out + 1 :])
@@ -356,17 +381,26 @@ def _circuit(start: Spot, edges: Iterable[tuple[Spot, Spot]]) -> list[Spot]:
 
 
 def _tidied(layout: Layout, path: Iterable[Spot]) -> tuple[Spot, ...]:
-    """The path from home to home without the spots of a cross-aisle that are merely passed."""
+    """The path from home to home without the spots that are merely passed: on a cross-aisle, or for the second time."""
     tidy: list[Spot] = []
     for spot in (layout.home, *path, layout.home):
         if tidy and tidy[-1] == spot:
             continue
-        if len(tidy) > 1 and tidy[-2].cell == tidy[-1].cell == spot.cell:
-            before, passed = tidy[-2].aisle, tidy[-1].aisle
-            if before < passed < spot.aisle or before > passed > spot.aisle:
-                tidy.pop()
+        if len(tidy) > 1 and _between(tidy[-2], tidy[-1], spot):
+            passed = tidy.pop()
+            if layout.has(passed) and passed not in tidy:
+                tidy.append(passed)
         tidy.append(spot)
     return tuple(tidy)
+
+
+def _between(before: Spot, spot: Spot, after: Spot) -> bool:
+    """Whether the second of three spots in a row lies on the straight way from the first to the third."""
+    if before.cell == spot.cell == after.cell:
+        return before.aisle < spot.aisle < after.aisle or before.aisle > spot.aisle > after.aisle
+    if before.aisle == spot.aisle == after.aisle:
+        return before.cell < spot.cell < after.cell or before.cell > spot.cell > after.cell
+    return False
 
 
 # ---- policies ------------------------------------------------------------------------------------------------------
@@ -411,24 +445,25 @@ class Meter:
         self._length = policy.length
         self._around = 2 * layout.depot_offset
         self._lengths: dict[int, int] = {0: 0}
-        self._aisles: dict[int, AisleCost | None] = {0: None}
+        self._gauge = _Gauge(layout)
+        self._aisles: dict[int, AisleCost] = {}
+        self._cells, self._whole = layout.cells, (1 << layout.cells) - 1
 
     def __call__(self, bits: int) -> int:
         """How long the route past these cells is."""
         known = self._lengths.get(bits)
         if known is not None:
             return known
-        length = self._around + self._length(self._layout, [self._aisle(mask) for mask in self._layout.masks(bits)])
+        costs, aisles, rest = [], self._aisles, bits
+        while rest:
+            mask = rest & self._whole
+            rest >>= self._cells
+            cost = aisles.get(mask)
+            if cost is None and mask:
+                cost = aisles[mask] = self._gauge(mask)
+            costs.append(cost)
+        length = self._around + self._length(self._layout, costs)
         if len(self._lengths) >= _REMEMBERED:
             self._lengths = {0: 0}
         self._lengths[bits] = length
         return length
-
-    def _aisle(self, mask: int) -> AisleCost | None:
-        cost = self._aisles.get(mask, _UNKNOWN)
-        if cost is _UNKNOWN:
-            cost = self._aisles[mask] = _aisle_cost(self._layout, mask)
-        return cost
-
-
-_UNKNOWN: Final = AisleCost(-1, -1, -1, -1, -1)

@@ -40,9 +40,10 @@ def improved(
     progress, heat, number = 0.0, hot, 0
     while progress < 1.0:
         if number % 16 == 0:
-            progress = (clock() - began) / (end - began)
-            if rounds is not None:
-                progress = max(progress, number / rounds)
+            now = clock()
+            if now >= end:
+                break
+            progress = number / rounds if rounds else (now - began) / (end - began)
             heat = hot * (cold / hot) ** min(progress, 1.0)
         number += 1
         kept, taken = _ruin(problem, current, near, chance)
@@ -62,7 +63,6 @@ def _walk(problem: Problem, members: tuple[int, ...]) -> _Walk:
 def _neighbours(problem: Problem) -> list[list[int]]:
     """For each order all orders, itself first, by the share of the walking that picking both at once saves."""
     alone = [problem.alone(index) for index in problem.orders]
-    near: list[list[int]] = []
     shares = [[0.0] * len(alone) for _ in alone]
     for one in problem.orders:
         for other in range(one):
@@ -70,9 +70,7 @@ def _neighbours(problem: Problem) -> list[list[int]]:
             together = problem.meter(problem.bits[one] | problem.bits[other])
             shares[one][other] = shares[other][one] = 1 - together / apart if apart else 0.0
         shares[one][one] = 2.0
-    for share in shares:
-        near.append(sorted(problem.orders, key=lambda index, share=share: -share[index]))  # type: ignore[misc]
-    return near
+    return [sorted(problem.orders, key=share.__getitem__, reverse=True) for share in shares]
 
 
 def _ruin(
@@ -107,9 +105,7 @@ def _ruin(
     return kept, taken
 
 
-def _recreate(
-    problem: Problem, walks: list[_Walk], taken: list[int], chance: random.Random
-) -> tuple[list[_Walk], int]:
+def _recreate(problem: Problem, walks: list[_Walk], taken: list[int], chance: random.Random) -> tuple[list[_Walk], int]:
     """Put every order where it lengthens the walking least."""
     meter, capacity, draw = problem.meter, problem.capacity, chance.random
     chance.shuffle(taken)
