@@ -555,6 +555,10 @@ def test_a_marketplace_is_told_of_each_parcel_once(floor: Floor, monkeypatch: py
     channel.down = True
     assert confirm(order_id) == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
     channel.down = False
+    # Whether the channel heard of it is not known, so nobody else may tell it at the same time.
+    assert confirm(order_id) == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
+    assert channel.told == []
+    floor.shop.later(minutes=2)
     for _ in range(3):
         assert confirm(order_id) == {"batchItemFailures": []}
     ((external_id, parcel),) = channel.told

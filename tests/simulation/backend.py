@@ -296,22 +296,6 @@ class Cloud:
             stored["items"] = now
             stored.pop(dynamodb._INDEX_MEMBERS, None)
 
-    def expire_ttl(self, table: str, attribute: str, now: float, choose: Callable[[], bool]) -> int:
-        """Let DynamoDB delete some of the items whose time to live has passed, whenever it gets round to it."""
-        due = [
-            (item["pk"]["S"], item["sk"]["S"])
-            for item in self.items(table)
-            if float(item.get(attribute, {}).get("N", "inf")) <= now
-        ]
-        chosen = [key for key in due if choose()]
-        for pk, sk in chosen:
-            old = dynamodb._remove_item(dynamodb._tables[table], pk, sk)
-            dynamodb._emit_stream_event(table, "REMOVE", old, None)
-            record = (dynamodb._stream_records.get(table) or [{}])[-1]
-            record["userIdentity"] = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
-            self.writes += 1
-        return len(chosen)
-
 
 def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value

@@ -364,7 +364,6 @@ DELIVERY: Mapping[str, str] = {
     "poison_message": "a queue delivers a message nobody of ours wrote",
     "stream_lost": "records are trimmed before they were read",
     "webhook_duplicate": "a provider delivers an event twice, under the same id",
-    "webhook_twin": "a provider makes two events of one change",
     "webhook_reordered": "a provider's events come in another order than they happened",
     "webhook_late": "an event comes hours or days after it happened",
     "webhook_lost": "an event never comes",
@@ -374,7 +373,6 @@ DELIVERY: Mapping[str, str] = {
     "cold_start": "the process's caches are gone",
     "task_repeated": "Step Functions runs a task's function twice",
     "token_lost": "the workflow's task was handed out, but nobody answers it in time",
-    "ttl_late": "an item lives on long after its time",
     "stripe_down": "Stripe does not answer anybody for a while",
     "channel_down": "one channel does not answer for a while",
 }

@@ -327,6 +327,11 @@ MUTANTS = (
         also=(
             (
                 "oms.fulfillment.dispatch",
+                "if order.payment.covers < money_needed(_without(order, shipment)):",
+                "if False:",
+            ),
+            (
+                "oms.fulfillment.dispatch",
                 'return Change(after, event, writes, "payment.covers >= :needed", {":needed": needed})',
                 "return Change(after, event, writes)",
             ),

@@ -238,9 +238,9 @@ class QueuePump:
             self._poison()
         twice = self.plane.strikes("concurrent_delivery", self.name)
         timeout = float(queue["attributes"]["VisibilityTimeout"])
-        for message in batch:
+        for place, message in enumerate(batch):
             message["receive_count"] += 1
-            message["receipt_handle"] = f"receipt-{self.lambdas.invocations}-{message['receive_count']}"
+            message["receipt_handle"] = f"receipt-{self.lambdas.invocations}-{place}-{message['receive_count']}"
             message["first_receive_at"] = message.get("first_receive_at") or now
             message["visible_at"] = now if twice else now + timeout
         self.in_flight += 1

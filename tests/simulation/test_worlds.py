@@ -19,6 +19,7 @@ REGRESSIONS = {
     2: "our own intent stayed payable when money came by another one; a bought label was not given back",
     45: "an unreadable message made its whole batch fail",
     83: "a marketplace's sale whose callback was lost was never found",
+    95: "two workers told a marketplace of one parcel at once",
     118: "a marketplace that refuses a shipment's confirmation was told of it for ever",
 }
 """Seeds that once showed a defect, and which."""

@@ -15,7 +15,13 @@ from oms.runtime import telemetry
 from oms.runtime.clock import Clock, from_text, to_text
 
 _HOLD_FOR = timedelta(days=1)
+_TELLING = timedelta(seconds=60)
+"""Longer than a call to a channel with its time-outs."""
 _REASON_LENGTH = 200
+
+
+class BeingTold(Exception):
+    """Somebody else is telling the channel of this parcel just now: look again later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,8 @@ class ConfirmShipments:
         """Tell the channel of every parcel that it does not know of, and write down that it does.
 
         A parcel that leaves meanwhile is told as well. A channel that refuses (it may have cancelled its order) is not
-        asked again: the order is put before a person. Raises ``ChannelUnavailable``.
+        asked again: the order is put before a person. Raises ``ChannelUnavailable`` and
+        ``BeingTold``.
         """
         shipments = DynamoShipments(self.orders.table)
 
@@ -46,12 +53,32 @@ class ConfirmShipments:
         while Effect.CONFIRM_SHIPMENT in order.effects:
             try:
                 for shipment in _untold(shipments, order_id):
-                    self._tell(order, shipment)
-                    shipments.change(shipment.shipment_id, self._told)
+                    if self._claim(shipments, shipment):
+                        self._tell(order, shipment)
+                        shipments.change(shipment.shipment_id, self._told)
             except ChannelRefused as refused:
                 self._give_up(order_id, str(refused))
                 return
             order = self.orders.change(order_id, told, self.clock())
+
+    def _claim(self, shipments: DynamoShipments, shipment: Shipment) -> bool:
+        """Become the only one who tells of this parcel for a while; False when it has been told. A marketplace writes
+        to the buyer each time, and reading before writing does not keep two apart who do it at once.
+        Raises ``BeingTold``."""
+        now = self.clock()
+        mine = False
+
+        def claim(seen: Shipment) -> Shipment | None:
+            nonlocal mine
+            mine = not seen.told_at
+            if seen.told_at:
+                return None
+            if seen.telling_until > to_text(now):
+                raise BeingTold(seen.shipment_id)
+            return replace(seen, telling_until=to_text(now + _TELLING))
+
+        shipments.change(shipment.shipment_id, claim)
+        return mine
 
     def _give_up(self, order_id: str, said: str) -> None:
         """Its words stay on the hold: they have no place in the history."""
@@ -80,7 +107,7 @@ class ConfirmShipments:
         telemetry.logger.info("shipment_confirmed", shipment_id=shipment.shipment_id, channel=order.channel)
 
     def _told(self, shipment: Shipment) -> Shipment | None:
-        return None if shipment.told_at else replace(shipment, told_at=to_text(self.clock()))
+        return None if shipment.told_at else replace(shipment, told_at=to_text(self.clock()), telling_until="")
 
 
 def _untold(shipments: DynamoShipments, order_id: str) -> list[Shipment]:

@@ -60,7 +60,9 @@ class ShipParcels:
         ``CarrierUnavailable``.
         """
         order_id, _ = parse_shipment_id(shipment_id)
-        shipment, order = self.shipments.get(shipment_id), self.orders.require(order_id)
+        # The order first: read the other way round, a parcel that leaves in between looks like one that never will.
+        order = self.orders.require(order_id)
+        shipment = self.shipments.get(shipment_id)
         if shipment.status in LEFT:
             return shipment
         if order.status not in ALIVE or not shipment.open:

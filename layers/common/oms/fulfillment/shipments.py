@@ -137,6 +137,8 @@ class Shipment:
     shipped_at: str = ""
     told_at: str = ""
     """When the marketplace was told of it."""
+    telling_until: str = ""
+    """Until when somebody is telling it: two at once would tell it twice."""
     cancelled_at: str = ""
     owes_places: bool = False
     """Cancelled, but its units are not set free at their places yet."""
@@ -372,6 +374,7 @@ def shipment_to_item(shipment: Shipment) -> Item:
         },
         "shipped_at": shipment.shipped_at,
         "told_at": shipment.told_at,
+        "telling_until": shipment.telling_until,
         "cancelled_at": shipment.cancelled_at,
         "owes_places": shipment.owes_places,
     }
@@ -403,6 +406,7 @@ def shipment_from_item(item: Mapping[str, Any]) -> Shipment:
         label=Label(**item["label"]) if "label" in item else None,
         shipped_at=item.get("shipped_at", ""),
         told_at=item.get("told_at", ""),
+        telling_until=item.get("telling_until", ""),
         cancelled_at=item.get("cancelled_at", ""),
         owes_places=item.get("owes_places", False),
         version=item["version"],
