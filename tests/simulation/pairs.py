@@ -3,8 +3,8 @@
 Without faults all interleavings are walked, except those that differ only in the order of calls that cannot influence
 each other (sleep sets). With a fault, every call is struck by each kind that may strike it, under every schedule that
 lets one handler run up to one of its writes, then the other one to its end, then the first (``--full``: six kinds
-instead of two, and under every interleaving). Of three handlers only the first 200 interleavings are walked, and no
-fault strikes, unless ``--full`` asks for it.
+instead of two, and under every interleaving). Of three handlers the first 200 interleavings and those schedules are
+walked, and no fault strikes, unless ``--full`` asks for it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from multiprocessing import get_context
 from typing import Any
 
+from oms.fulfillment.dispatch import ShipParcels
 from oms.fulfillment.facilities import put_facility
 from oms.inventory.model import Listing, Product
 from oms.inventory.store import Movement
@@ -119,6 +120,14 @@ class Scene:
             for number in range(quantity):
                 self.do(floor(kind, "scans", {"barcode": "code-A"}, key=f"scan-{kind}-{number}"))
             self.do(floor(kind, "complete"))
+        return self
+
+    def labelled(self) -> Scene:
+        """A packed order whose label was bought by a step that died before its parcel left."""
+        self.packed()
+        app = self.system._app(self.system.template.function_at("fulfillment/workflow"))
+        shipping = ShipParcels(app.orders, app.inventory, app.clock, lambda: app.carrier)
+        shipping._label(app.orders.require(self.order_id), shipping.shipments.get(f"{self.order_id}.1"))
         return self
 
     def underpaid(self) -> Scene:
@@ -268,6 +277,7 @@ def message(entry: str, body: Callable[[Scene], Any], queue: str = "Queue") -> S
 
 
 settle = message("payment_webhook/settle", lambda scene: {"order_id": scene.order_id})
+parcels = message("inventory_sync/confirm_shipment", lambda scene: {"order_id": scene.order_id})
 
 
 def import_order(channel: str) -> Start:
@@ -382,6 +392,11 @@ def _ship_or_cancel(scene: Scene) -> bool:
     return (order.status.value == "completed") != (order.status.value == "cancelled")
 
 
+def _label_given_back(scene: Scene) -> bool:
+    scene.later(180).do(parcels)
+    return scene.order().status.value == "cancelled" and not labels(scene.system, f"{scene.order_id}.1")
+
+
 def _shown(channel: str) -> Callable[[Scene], bool]:
     return lambda scene: bool(scene.system.cores[channel].shown("A") == scene.available())
 
@@ -489,9 +504,9 @@ PAIRS = (
         _shown("ebay"),
     ),
     Pair(
-        "sync ‖ sync ‖ receive",
+        "sync ‖ receive ‖ sync",
         lambda s: s.stock(2, channel="ebay"),
-        (sync("EbayQueue"), sync("EbayQueue"), movement("receive", 1)),
+        (sync("EbayQueue"), movement("receive", 1), sync("EbayQueue")),
         lambda s: s.acknowledged("ebay") in {None, s.system.ebay.shown("A")},
     ),
     Pair(
@@ -552,6 +567,12 @@ PAIRS = (
         lambda s: s.order().status.value == "cancelled",
     ),
     Pair("ship ‖ cancel", lambda s: (s.stock(1), s.packed()), (step("ship", shipment=True), cancel()), _ship_or_cancel),
+    Pair(
+        "cancel ‖ cancel of a parcel with a label",
+        lambda s: (s.stock(1), s.labelled()),
+        (cancel(), cancel()),
+        _label_given_back,
+    ),
     Pair(
         "ship ‖ hold",
         lambda s: (s.stock(1), s.packed()),
@@ -737,7 +758,14 @@ def search(pair: Pair, *, full: bool = False, stop_at_first: bool = False) -> Fi
             finding.violations.append(f"{pair.name} {path}: {run.violation}")
             if stop_at_first:
                 return finding
-    schedules = [] if full or crowd else simple_schedules(pair)
+    schedules = [] if full else simple_schedules(pair)
+    if crowd:
+        for schedule in schedules:
+            run = play(pair, schedule)
+            finding.runs += 1
+            if run.violation:
+                finding.violations.append(f"{pair.name} {_short(schedule)}: {run.violation}")
+        schedules = []
     for number in range(longest if schedules or full else 0):
         for kind in MORE_FAULTS if full else FAULTS:
             runs = (
