@@ -408,8 +408,8 @@ def run(cloud: Cloud) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell script's background job starts without it
     started = time.monotonic()
+    endpoints = cloud.up()  # cleans up after itself; a cloud that was up already is not ours to stop
     try:
-        endpoints = cloud.up()
         say(f"  up in {time.monotonic() - started:.1f} s")
         story = subprocess.run([sys.executable, "-m", "local.story"], cwd=build.ROOT)
         say()
