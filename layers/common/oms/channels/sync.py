@@ -126,8 +126,9 @@ class SyncChannel:
         refs = {sku: ListingRef(sku, listing.listing_id) for sku, listing in listings.items()}
         shown = self.channel.read_quantities(list(refs.values()))
         states = self.inventory.channel_states(name, list(listings))
-        self._hear_of_sales(listings, shown, states)
-        wanted = {sku: self._target(listing) for sku, listing in listings.items()}
+        wanted = self._targets(listings)
+        if self._hear_of_sales(wanted, shown, states):
+            wanted = self._targets(listings)
         # What a channel shows may be only part of what it keeps, so a push that failed is made again all the same.
         unsure = {sku for sku in listings if changed[sku].force or (sku in states and states[sku].failure)}
         rows = [
@@ -153,13 +154,19 @@ class SyncChannel:
                 again[sku] = result.detail
         return again
 
+    def _targets(self, listings: Mapping[str, Listing]) -> dict[str, tuple[int, StockLevel]]:
+        return {sku: self._target(listing) for sku, listing in listings.items()}
+
     def _hear_of_sales(
-        self, listings: Mapping[str, Listing], shown: Mapping[str, int], states: Mapping[str, ChannelState]
-    ) -> None:
+        self,
+        wanted: Mapping[str, tuple[int, StockLevel]],
+        shown: Mapping[str, int],
+        states: Mapping[str, ChannelState],
+    ) -> bool:
         """The publish race: a channel that shows fewer units than it acknowledged has sold some, or was edited. Its
-        orders come first, or the push would put the sold units on sale again."""
-        for sku, listing in listings.items():
-            if sku not in shown or shown[sku] == self._target(listing)[0]:
+        orders come first, or the push would put the sold units on sale again. Returns whether they were read."""
+        for sku, (quantity, _) in wanted.items():
+            if sku not in shown or shown[sku] == quantity:
                 continue
             known = states[sku].acknowledged if sku in states else None
             # A listing that we never pushed may have been selling already.
@@ -167,7 +174,8 @@ class SyncChannel:
             if may_have_sold:
                 for order in self.channel.orders_since(self.clock() - _UNHEARD_WINDOW):
                     self.take_in(self.channel.name, order)
-                return
+                return True
+        return False
 
     def _acknowledged(self, sku: str, asked: int, shown: int, level: StockLevel, change: Changed) -> None:
         now = self.clock()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from oms.fulfillment.shipments import cancellation, knows_carrier
+from oms.fulfillment.shipments import cancellation, change_with_shipments, knows_carrier
 from oms.inventory.store import DynamoInventory
 from oms.orders import pricing
 from oms.orders.model import Effect, Event, Hold, Order, Status
@@ -16,9 +16,7 @@ from oms.orders.store import AlreadyApplied, Change, DynamoOrders
 from oms.payments import ledger
 from oms.runtime import errors, telemetry
 from oms.runtime.clock import Clock, to_text
-from oms.runtime.dynamo import ConditionsFailed, Contention, Write
-
-_ATTEMPTS = 6
+from oms.runtime.dynamo import Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,20 +174,14 @@ class EndOrders:
             counted = change is not None
             return change
 
-        for attempt in range(_ATTEMPTS):
-            try:
-                order = self.orders.change(order_id, watched, self.clock())
-            except ConditionsFailed:
-                self.orders.table.back_off(attempt)
-                continue
-            if Effect.RELEASE_STOCK in order.effects:
-                self.reservations.finish_release(order_id, self.clock())
-                order = self.orders.require(order_id)
-            if counted and metric:
-                telemetry.count(metric)
-                telemetry.logger.info("order_ended", order_id=order_id, status=order.status.value)
-            return order
-        raise Contention(f"order {order_id}")
+        order = change_with_shipments(self.orders, order_id, watched, self.clock())
+        if Effect.RELEASE_STOCK in order.effects:
+            self.reservations.finish_release(order_id, self.clock())
+            order = self.orders.require(order_id)
+        if counted and metric:
+            telemetry.count(metric)
+            telemetry.logger.info("order_ended", order_id=order_id, status=order.status.value)
+        return order
 
 
 def _too_late(order: Order, channel: str, now: datetime) -> Change:

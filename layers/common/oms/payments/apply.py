@@ -78,8 +78,11 @@ class ApplyPayments:
     def apply(self, fact: IntentFact) -> None:
         """Raises ``OrderNotYetVisible`` and ``Contention``; a fact that had its effect before is done quietly."""
         now = self.clock()
+        before: Order | None = None
 
         def decide(order: Order) -> Change | None:
+            nonlocal before
+            before = order
             if not order.payment.intent and fact.amount == order.totals.total:
                 # Our own intent is made over the total; one over another amount is somebody else's doing.
                 order = _with_intent(order, fact.intent)
@@ -96,7 +99,6 @@ class ApplyPayments:
 
         for attempt in range(_ATTEMPTS):
             try:
-                before = self.orders.get(fact.order_id)
                 after = self.orders.change(fact.order_id, decide, now)
             except AlreadyApplied:
                 return
