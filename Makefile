@@ -21,7 +21,8 @@ run: $(INSTALLED)  ## the whole system on this machine, and a story played throu
 	@$(RUN) local.cloud run
 
 test: check  ## every check and the whole suite, a local cloud included
-	@$(RUN) pytest
+	@$(RUN) pytest -n 2 --dist loadscope tests/unit tests/component tests/contract
+	@$(RUN) pytest tests/simulation tests/e2e
 
 up: $(INSTALLED)  ## the local cloud in the background, nothing played
 	@$(RUN) local.cloud up

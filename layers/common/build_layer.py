@@ -27,8 +27,8 @@ HERE = Path(__file__).resolve().parent
 LAMBDA_PYTHON = "3.13"
 LAMBDA_PLATFORM = "aarch64-manylinux2014"
 
-AWS_SERVICES = {"dynamodb", "sqs", "stepfunctions", "secretsmanager"}
-ENDPOINT_PREFIXES = {"dynamodb", "sqs", "states", "secretsmanager"}
+AWS_SERVICES = {"dynamodb", "s3", "secretsmanager", "sesv2", "sqs", "stepfunctions"}
+ENDPOINT_PREFIXES = {"dynamodb", "email", "s3", "secretsmanager", "sqs", "states"}
 
 # What the libraries carry and our code never imports. `make test` runs everything on the trimmed layer.
 UNUSED = (
@@ -39,6 +39,10 @@ UNUSED = (
     "stripe/params",  # imported by type checkers only
     "aws_lambda_powertools/utilities/kafka",
     "aws_lambda_powertools/event_handler/openapi/swagger_ui",
+    "phonenumbers/carrierdata",  # which carrier, town or time zone a number belongs to: nobody asks
+    "phonenumbers/geodata",
+    "phonenumbers/tzdata",
+    "share",
 )
 # Fetched as dependencies and imported only by what is left out above.
 UNUSED_PACKAGES = ("charset_normalizer", "dns", "pycparser", "requests")
