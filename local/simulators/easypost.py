@@ -1,9 +1,13 @@
-"""The local EasyPost: shipments, rates, one label each, refunds, trackers; shaped like recorded answers.
+"""The local EasyPost: shipments, rates, one label each, returns, customs, refunds, scan forms, trackers; shaped like
+recorded answers (scan forms, which nobody recorded, like the documented ones).
 
 ``/v2/…`` is what EasyPost publishes; ``/_sim/…`` plays the carriers and bad luck:
 
-- ``POST config`` ``{"callback_url"?, "webhook_secret"?}``; ``POST faults`` as for the local Stripe.
-- ``POST track`` ``{"tracker"|"tracking_code"|"shipment", "status"}``: the carrier scans the parcel.
+- ``POST config`` ``{"callback_url"?, "webhook_secret"?}``.
+- ``POST faults`` as for the local Stripe; a fault ``{"label_late": true}`` sells the label and does not show it yet.
+- ``POST bad-post`` ``{"drop"?, "duplicate"?, "hold"?}``: so many webhooks are lost, sent twice, or kept back until
+  ``POST release`` sends them, the latest first.
+- ``POST track`` ``{"tracker"|"tracking_code"|"shipment", "status", "status_detail"?}``: the carrier scans the parcel.
 - ``GET labels?reference=``: every label bought; ``GET deliveries``: webhooks sent, with every attempt.
 """
 
@@ -85,11 +89,14 @@ class EasyPostCore:
         self._unsent: list[Json] = []
         self._down = False
         self._faults: list[Json] = []
+        self._scan_forms: dict[str, Json] = {}
+        self._bad_post = {"drop": 0, "duplicate": 0, "hold": 0}
+        self._kept: list[Delivery] = []
 
     def handle(self, request: Request) -> Response:
         """Answer one request."""
         fault = None if request.path.startswith("/_sim/") else self._take_fault(request)
-        response = self._answer(request, fault if fault and "status" in fault else None)
+        response = self._answer(request, fault if fault and fault.keys() & {"status", "label_late"} else None)
         if fault and "latency_ms" in fault:
             response = replace(response, headers={**response.headers, "x-sim-latency-ms": str(fault["latency_ms"])})
         unsent, self._unsent = self._unsent, []
@@ -108,7 +115,7 @@ class EasyPostCore:
         return delivery if len(attempts) < GIVE_UP_AFTER else None
 
     def _answer(self, request: Request, fault: Json | None) -> Response:
-        if fault and not fault.get("after_effect"):
+        if fault and "status" in fault and not fault.get("after_effect"):
             return _failure(fault)
         try:
             body = request.json() if request.body else {}
@@ -121,6 +128,8 @@ class EasyPostCore:
             return Response.of(refusal.status, refusal.body)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             return Response.of(422, {"error": {"code": "INVALID_PARAMETER", "message": repr(error), "errors": []}})
+        if fault and fault.get("label_late"):
+            return Response.of(status, {**answer, "postage_label": None})
         return _failure(fault) if fault else Response.of(status, answer)
 
     def _admit(self, request: Request) -> None:
@@ -141,9 +150,13 @@ class EasyPostCore:
             ("POST", "/v2/shipments/([^/]+)/refund", self._refund),
             ("POST", "/v2/trackers", self._create_tracker),
             ("GET", "/v2/trackers/([^/]+)", lambda _, key: (200, _found(self._trackers, key))),
+            ("POST", "/v2/scan_forms", self._create_scan_form),
+            ("GET", "/v2/scan_forms/([^/]+)", lambda _, key: (200, _found(self._scan_forms, key))),
             ("POST", "/v2/webhooks", self._create_webhook),
             ("POST", "/_sim/config", self._configure),
             ("POST", "/_sim/faults", self._set_faults),
+            ("POST", "/_sim/bad-post", self._set_bad_post),
+            ("POST", "/_sim/release", self._release_post),
             ("POST", "/_sim/track", self._track),
             ("GET", "/_sim/labels", lambda _: (200, self._labels_of(request.first("reference")))),
             ("GET", "/_sim/deliveries", lambda _: (200, self._deliveries())),
@@ -176,6 +189,7 @@ class EasyPostCore:
             )  # fmt: skip
         now = self._now()
         sender, recipient = self._address(asked["from_address"]), self._address(asked["to_address"])
+        returned = bool(asked.get("is_return", False))
         parcel = {
             "id": self._new_id("prcl"),
             "object": "Parcel",
@@ -190,7 +204,7 @@ class EasyPostCore:
         shipment = {
             "id": shipment_id,
             "created_at": now,
-            "is_return": bool(asked.get("is_return", False)),
+            "is_return": returned,
             "messages": [],
             "mode": "test",
             "options": {"currency": "USD", "payment": {"type": "SENDER"}, "date_advance": 0} | asked.get("options", {}),
@@ -201,8 +215,8 @@ class EasyPostCore:
             "batch_id": None,
             "batch_status": None,
             "batch_message": None,
-            "customs_info": asked.get("customs_info"),
-            "from_address": sender,
+            "customs_info": self._customs(asked["customs_info"]) if asked.get("customs_info") else None,
+            "from_address": recipient if returned else sender,
             "insurance": None,
             "order_id": None,
             "parcel": parcel,
@@ -212,7 +226,7 @@ class EasyPostCore:
             "scan_form": None,
             "selected_rate": None,
             "tracker": None,
-            "to_address": recipient,
+            "to_address": sender if returned else recipient,
             "usps_zone": 4,
             "return_address": sender,
             "buyer_address": recipient,
@@ -287,6 +301,9 @@ class EasyPostCore:
         problems = [problem["message"] for problem in _problems(shipment["to_address"])]
         if shipment["parcel"]["weight"] > HEAVIEST_OUNCES:
             problems.append("The parcel is too heavy.")
+        abroad = shipment["from_address"]["country"] != shipment["to_address"]["country"]
+        if abroad and not shipment["customs_info"]:
+            problems.append("customs_info is required for international shipments.")
         now, pounds = self._now(), int(-(-shipment["parcel"]["weight"] // 16))
         shipment["messages"] = [{"carrier": "USPS", "type": "rate_error", "message": problem} for problem in problems]
         shipment["rates"] = [
@@ -336,6 +353,82 @@ class EasyPostCore:
             "verifications": {},
         }
 
+    def _customs(self, asked: Json) -> Json:
+        now = self._now()
+        items = []
+        for item in asked["customs_items"]:
+            if not item["origin_country"] or item["quantity"] < 1 or item["value"] <= 0 or item["weight"] <= 0:
+                raise Refusal(422, "CUSTOMS_INFO.INVALID", "The customs items are incomplete.")
+            items.append(
+                {
+                    "id": self._new_id("cstitem"),
+                    "object": "CustomsItem",
+                    "created_at": now,
+                    "updated_at": now,
+                    "description": item["description"],
+                    "hs_tariff_number": item.get("hs_tariff_number"),
+                    "origin_country": item["origin_country"],
+                    "quantity": item["quantity"],
+                    "value": f"{item['value']:.2f}",
+                    "weight": float(item["weight"]),
+                    "code": None,
+                    "mode": "test",
+                    "manufacturer": None,
+                    "currency": item.get("currency"),
+                    "eccn": None,
+                    "printed_commodity_identifier": None,
+                }
+            )
+        return {
+            "id": self._new_id("cstinfo"),
+            "object": "CustomsInfo",
+            "created_at": now,
+            "updated_at": now,
+            "contents_explanation": asked.get("contents_explanation", ""),
+            "contents_type": asked["contents_type"],
+            "customs_certify": bool(asked["customs_certify"]),
+            "customs_signer": asked["customs_signer"],
+            "eel_pfc": asked["eel_pfc"],
+            "non_delivery_option": asked.get("non_delivery_option"),
+            "restriction_comments": None,
+            "restriction_type": asked["restriction_type"],
+            "mode": "test",
+            "declaration": None,
+            "customs_items": items,
+        }
+
+    def _create_scan_form(self, body: Json) -> tuple[int, Any]:
+        """One form for parcels that leave one address by one carrier; a shipment is on one form only."""
+        shipments = [self._shipment(each["id"]) for each in body["scan_form"]["shipments"]]
+        origins = {(each["from_address"]["street1"], each["from_address"]["zip"]) for each in shipments}
+        carriers = {each["selected_rate"]["carrier"] for each in shipments if each["selected_rate"]}
+        if not shipments or any(not each["postage_label"] or each["refund_status"] for each in shipments):
+            raise Refusal(422, "SCAN_FORM.INVALID", "Every shipment needs postage.")
+        if len(origins) > 1 or len(carriers) > 1:
+            raise Refusal(422, "SCAN_FORM.INVALID", "The shipments must share an address and a carrier.")
+        if any(each["scan_form"] for each in shipments):
+            raise Refusal(422, "SCAN_FORM.EXISTS", "A shipment is on a scan form already.")
+        now, form_id = self._now(), self._new_id("sf")
+        form = {
+            "id": form_id,
+            "object": "ScanForm",
+            "created_at": now,
+            "updated_at": now,
+            "tracking_codes": [each["tracking_code"] for each in shipments],
+            "address": shipments[0]["from_address"],
+            "status": "created",
+            "message": None,
+            "form_url": f"https://easypost-files.example/scan_form/{form_id}.pdf",
+            "form_file_type": None,
+            "mode": "test",
+            "confirmation": None,
+            "batch_id": None,
+        }
+        self._scan_forms[form_id] = form
+        for shipment in shipments:
+            shipment["scan_form"] = form
+        return 201, form
+
     def _shipment(self, shipment_id: str) -> Json:
         return _found(self._shipments, shipment_id)
 
@@ -381,14 +474,14 @@ class EasyPostCore:
         names = {body.get(name) for name in ("tracker", "tracking_code", "shipment")} - {None}
         for tracker in self._trackers.values():
             if names & {tracker["id"], tracker["tracking_code"], tracker["shipment_id"]}:
-                self._move(tracker, body["status"])
+                self._move(tracker, body["status"], body.get("status_detail", "status_update"))
                 return 200, tracker
         raise Refusal(404, "NOT_FOUND", "The requested resource could not be found.")
 
-    def _move(self, tracker: Json, status: str) -> None:
+    def _move(self, tracker: Json, status: str, detail: str = "status_update") -> None:
         before = {"status": tracker["status"]}
         now = self._now()
-        tracker |= {"status": status, "status_detail": "status_update", "updated_at": now}
+        tracker |= {"status": status, "status_detail": detail, "updated_at": now}
         tracker["signed_by"] = "John Tester" if status == "delivered" else None
         place = {
             "object": "TrackingLocation",
@@ -403,7 +496,7 @@ class EasyPostCore:
                 "message": status.replace("_", " ").capitalize(),
                 "description": "",
                 "status": status,
-                "status_detail": "status_update",
+                "status_detail": detail,
                 "datetime": now,
                 "source": tracker["carrier"],
                 "carrier_code": "",
@@ -431,7 +524,9 @@ class EasyPostCore:
         }
 
     def _emit(self, description: str, tracker: Json, before: Json) -> None:
-        told = copy.deepcopy(tracker) | {"finalized": tracker["status"] in FINAL, "is_return": False}
+        shipment = self._shipments.get(tracker["shipment_id"] or "")
+        returned = bool(shipment and shipment["is_return"])
+        told = copy.deepcopy(tracker) | {"finalized": tracker["status"] in FINAL, "is_return": returned}
         del told["fees"]
         event: Json = {
             "description": description,
@@ -458,7 +553,27 @@ class EasyPostCore:
         if self._webhook_secret:
             headers["x-hmac-signature"] = sign(self._webhook_secret, body)
         self._attempts.setdefault(event["id"], [])
-        self._deliver(Delivery(self._callback_url, headers, body))
+        delivery = Delivery(self._callback_url, headers, body)
+        if self._bad_post["drop"]:
+            self._bad_post["drop"] -= 1
+        elif self._bad_post["hold"]:
+            self._bad_post["hold"] -= 1
+            self._kept.append(delivery)
+        else:
+            self._deliver(delivery)
+            if self._bad_post["duplicate"]:
+                self._bad_post["duplicate"] -= 1
+                self._deliver(delivery)
+
+    def _set_bad_post(self, body: Json) -> tuple[int, Any]:
+        self._bad_post = {name: int(body.get(name, 0)) for name in self._bad_post}
+        return 200, dict(self._bad_post)
+
+    def _release_post(self, _: Json) -> tuple[int, Any]:
+        kept, self._kept = self._kept, []
+        for delivery in reversed(kept):
+            self._deliver(delivery)
+        return 200, {"released": len(kept)}
 
     # ---- the parts of others
 

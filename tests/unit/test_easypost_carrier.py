@@ -8,15 +8,26 @@ from typing import Any
 import pytest
 
 from local.simulators.core import Delivery, Request
-from local.simulators.easypost import EasyPostCore
+from local.simulators.easypost import EasyPostCore, sign
 from local.simulators.inprocess import transport_to
-from oms.fulfillment.carrier import Address, CarrierRefused, CarrierUnavailable, Parcel
-from oms.fulfillment.easypost import EasyPostCarrier
+from oms.fulfillment.carrier import (
+    Address,
+    CarrierRefused,
+    CarrierUnavailable,
+    Customs,
+    CustomsItem,
+    Parcel,
+    TrackingStatus,
+)
+from oms.fulfillment.easypost import EasyPostCarrier, SignatureInvalid, read_tracker, verify
 from oms.runtime.outbound import HttpRequest, HttpResponse, Unreachable
 
 SHOP = Address("Jack Sparrow", "388 Townsend St", "San Francisco", "94107", "US", "Apt 20", "CA", "5555555555")
 HOME = Address("Elizabeth Swan", "179 N Harbor Dr", "Redondo Beach", "90277", "US", region="CA")
+ABROAD = Address("Ada Byron", "12 Analytical Row", "London", "N1 9GU", "GB")
 PARCEL = Parcel(weight_grams=436)
+AUTH = {"authorization": "Basic RVpUSzo="}
+SHIRTS = Customs((CustomsItem("Cotton shirt", 2, 3998, "USD", 400, "610910", "PT"),), "Kim Dock")
 
 
 class Bench:
@@ -186,3 +197,133 @@ def test_an_answer_that_is_no_json_is_no_answer(bench: Bench) -> None:
     carrier = EasyPostCarrier("EZTK_bench", api_base="http://easypost", transport=answer)
     with pytest.raises(CarrierUnavailable):
         carrier.find("shp_1")
+
+
+def test_a_return_label_brings_the_parcel_back_where_it_came_from(bench: Bench) -> None:
+    quote = bench.carrier.quote("return-1", SHOP, HOME, PARCEL, is_return=True)
+    label = bench.carrier.buy(quote.carrier_shipment_id, quote.rates[2].id)
+    told = json.loads(bench.requests[0].body)["shipment"]
+    assert (told["is_return"], told["to_address"]["name"]) == (True, "Elizabeth Swan")
+    made = bench.core.handle(Request.to("GET", f"/v2/shipments/{quote.carrier_shipment_id}", AUTH)).json()
+    assert (made["from_address"]["name"], made["to_address"]["name"]) == ("Elizabeth Swan", "Jack Sparrow")
+    assert label.tracking_number
+
+
+def test_a_parcel_that_crosses_a_border_tells_customs_what_it_carries(bench: Bench) -> None:
+    with pytest.raises(CarrierRefused, match="customs_info"):
+        bench.carrier.quote("parcel-1", SHOP, ABROAD, PARCEL)
+    assert bench.carrier.quote("parcel-1", SHOP, ABROAD, PARCEL, customs=SHIRTS).rates
+    told = bench.last_body()["shipment"]["customs_info"]
+    assert told["customs_signer"] == "Kim Dock"
+    assert told["customs_items"] == [
+        {
+            "description": "Cotton shirt",
+            "quantity": 2,
+            "value": 39.98,
+            "currency": "USD",
+            "weight": 14.2,
+            "origin_country": "PT",
+            "hs_tariff_number": "610910",
+        }
+    ]
+
+
+def test_a_manifest_lists_its_parcels_and_is_answered_again_when_its_answer_was_lost(bench: Bench) -> None:
+    shipments = []
+    for number in range(2):
+        quote = bench.carrier.quote(f"parcel-{number}", SHOP, HOME, PARCEL)
+        bench.carrier.buy(quote.carrier_shipment_id, quote.rates[0].id)
+        shipments.append(quote.carrier_shipment_id)
+    bench.lose_answers = 1
+    with pytest.raises(CarrierUnavailable):
+        bench.carrier.manifest(shipments)
+    manifest = bench.carrier.manifest(shipments)
+    assert list(manifest.tracking_numbers) == [label["tracking_code"] for label in bench.labels()]
+    assert manifest.form_url.endswith(".pdf")
+
+
+def test_parcels_without_a_label_get_no_manifest(bench: Bench) -> None:
+    quote = bench.carrier.quote("parcel-1", SHOP, HOME, PARCEL)
+    with pytest.raises(CarrierRefused, match="postage"):
+        bench.carrier.manifest([quote.carrier_shipment_id])
+
+
+def test_a_label_that_is_sold_but_not_shown_yet_is_asked_for_again(bench: Bench) -> None:
+    quote = bench.carrier.quote("parcel-1", SHOP, HOME, PARCEL)
+    bench.fail_next(label_late=True, path="/buy")
+    with pytest.raises(CarrierUnavailable):
+        bench.carrier.buy(quote.carrier_shipment_id, quote.rates[0].id)
+    assert bench.carrier.buy(quote.carrier_shipment_id, quote.rates[0].id).tracking_number
+    assert len(bench.labels()) == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "detail", "meant"),
+    [
+        ("unknown", "unknown", "unknown"),
+        ("pre_transit", "label_created", "label_created"),
+        ("in_transit", "arrived_at_facility", "in_transit"),
+        ("in_transit", "delivery_exception", "attempt_failed"),
+        ("in_transit", "lost", "exception"),
+        ("out_for_delivery", "out_for_delivery", "out_for_delivery"),
+        ("available_for_pickup", "arrived_at_pickup_location", "available_for_pickup"),
+        ("delivered", "arrived_at_destination", "delivered"),
+        ("return_to_sender", "return", "returned"),
+        ("failure", "failure", "exception"),
+        ("error", "unknown", "exception"),
+        ("a word of tomorrow", "", "unknown"),
+    ],
+)
+def test_easypost_s_words_become_ours(told: str, detail: str, meant: str) -> None:
+    tracker = {"id": "trk_1", "status": told, "status_detail": detail, "updated_at": "2026-11-24T00:00:00Z"}
+    assert read_tracker(tracker).status is TrackingStatus(meant)
+
+
+def test_a_sighting_is_as_old_as_its_latest_scan(bench: Bench) -> None:
+    quote = bench.carrier.quote("parcel-1", SHOP, HOME, PARCEL)
+    label = bench.carrier.buy(quote.carrier_shipment_id, quote.rates[0].id)
+    told = json.dumps({"tracker": label.tracker_id, "status": "in_transit"}).encode()
+    bench.core.handle(Request.to("POST", "/_sim/track", {}, told))
+    seen = bench.carrier.sighting(label.tracker_id)
+    assert (seen.status, seen.tracking_number) == (TrackingStatus.IN_TRANSIT, label.tracking_number)
+    assert seen.at == "2027-01-15T08:00:00Z"
+
+
+# ---- the vendor's own vector (examples, MIT) -------------------------------------------------------------------------
+
+SECRET = "s\u00e9cret"
+BODY = b'{"id":"evt_1","description":"tracker.updated","result":{"id":"trk_1","weight":614.4}}'
+
+
+def test_a_signature_made_with_any_of_our_secrets_holds() -> None:
+    verify(BODY, sign(SECRET, BODY), ["another", SECRET])
+
+
+@pytest.mark.parametrize(
+    ("body", "signature", "secrets"),
+    [
+        (BODY + b" ", sign(SECRET, BODY), [SECRET]),
+        (json.dumps(json.loads(BODY)).encode(), sign(SECRET, BODY), [SECRET]),
+        (BODY, sign("secret", BODY), [SECRET]),
+        (BODY, "", [SECRET]),
+        (BODY, sign(SECRET, BODY).removeprefix("hmac-sha256-hex="), [SECRET]),
+        (BODY, sign(SECRET, BODY).upper(), [SECRET]),
+        (BODY, sign("", BODY), [""]),
+        (BODY, sign(SECRET, BODY), []),
+        (BODY, "hmac-sha256-hex=\u00fc", [SECRET]),
+    ],
+    ids=[
+        "longer",
+        "written anew",
+        "wrong secret",
+        "none",
+        "bare",
+        "shouted",
+        "empty secret",
+        "no secrets",
+        "not ascii",
+    ],
+)
+def test_anything_else_does_not(body: bytes, signature: str, secrets: list[str]) -> None:
+    with pytest.raises(SignatureInvalid):
+        verify(body, signature, secrets)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 
@@ -40,6 +42,28 @@ class Parcel:
 
 
 @dataclass(frozen=True, slots=True)
+class CustomsItem:
+    """Goods of one kind in a parcel that crosses a border. ``value`` is minor units for all of them together, and
+    ``weight_grams`` is for all of them too; ``origin_country`` is where they were made."""
+
+    description: str
+    quantity: int
+    value: int
+    currency: str
+    weight_grams: int
+    hs_code: str
+    origin_country: str
+
+
+@dataclass(frozen=True, slots=True)
+class Customs:
+    """What customs are told of a parcel; ``signer`` answers for it."""
+
+    items: tuple[CustomsItem, ...]
+    signer: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rate:
     """An offer. ``amount`` is minor units of ``currency``."""
 
@@ -74,11 +98,59 @@ class Label:
     currency: str
 
 
+class TrackingStatus(StrEnum):
+    """Where a parcel is, in words that every carrier's are mapped to."""
+
+    UNKNOWN = "unknown"
+    LABEL_CREATED = "label_created"
+    IN_TRANSIT = "in_transit"
+    OUT_FOR_DELIVERY = "out_for_delivery"
+    AVAILABLE_FOR_PICKUP = "available_for_pickup"
+    ATTEMPT_FAILED = "attempt_failed"
+    EXCEPTION = "exception"
+    DELIVERED = "delivered"
+    RETURNED = "returned"
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A parcel as its carrier last saw it. ``at`` is RFC 3339 text as the carrier tells it; codes are reused after a
+    while, so ``tracker_id`` names the parcel and ``tracking_number`` does not."""
+
+    tracker_id: str
+    tracking_number: str
+    status: TrackingStatus
+    detail: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A carrier's list of the parcels that it takes in one go."""
+
+    manifest_id: str
+    form_url: str
+    tracking_numbers: tuple[str, ...]
+
+
 class Carrier(Protocol):
     """Calls raise ``CarrierUnavailable`` or ``CarrierRefused``."""
 
-    def quote(self, reference: str, origin: Address, destination: Address, parcel: Parcel) -> Quote:
-        """Make the carrier's shipment under our ``reference`` and read its rates."""
+    def quote(
+        self,
+        reference: str,
+        origin: Address,
+        destination: Address,
+        parcel: Parcel,
+        *,
+        customs: Customs | None = None,
+        is_return: bool = False,
+    ) -> Quote:
+        """Make the carrier's shipment under our ``reference`` and read its rates.
+
+        ``is_return`` asks for the label with which ``destination`` sends the parcel back to ``origin``: the addresses
+        are given as for the way there.
+        """
         ...
 
     def find(self, carrier_shipment_id: str) -> Quote:
@@ -91,4 +163,13 @@ class Carrier(Protocol):
 
     def void(self, carrier_shipment_id: str) -> None:
         """Ask the money for an unused label back; repeating is harmless."""
+        ...
+
+    def sighting(self, tracker_id: str) -> Sighting:
+        """Where the parcel is now."""
+        ...
+
+    def manifest(self, carrier_shipment_ids: Sequence[str]) -> Manifest:
+        """List labelled parcels for the driver. A shipment can be on one manifest only: when one of them is on one
+        already, that manifest is answered."""
         ...

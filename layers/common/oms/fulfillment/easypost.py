@@ -1,13 +1,30 @@
-"""Labels through EasyPost: rates and one label per shipment, in our units."""
+"""Labels through EasyPost: rates, one label per shipment, manifests and tracking, in our units and words."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
+import hmac
 import json
+import unicodedata
+from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_UP, ROUND_UP, Decimal
 from typing import Any
 
-from oms.fulfillment.carrier import Address, CarrierRefused, CarrierUnavailable, Label, Parcel, Quote, Rate
+from oms.fulfillment.carrier import (
+    Address,
+    CarrierRefused,
+    CarrierUnavailable,
+    Customs,
+    CustomsItem,
+    Label,
+    Manifest,
+    Parcel,
+    Quote,
+    Rate,
+    Sighting,
+    TrackingStatus,
+)
 from oms.runtime.outbound import HttpRequest, Transport, Unreachable
 
 TIMEOUT_SECONDS = 25.0
@@ -19,6 +36,31 @@ _TENTH = Decimal("0.1")
 _NO_MINOR_UNIT = {"CLP", "ISK", "JPY", "KRW", "VND"}
 _MILLS = {"BHD", "JOD", "KWD", "OMR", "TND"}
 
+_STATUSES = {
+    "unknown": TrackingStatus.UNKNOWN,
+    "pre_transit": TrackingStatus.LABEL_CREATED,
+    "in_transit": TrackingStatus.IN_TRANSIT,
+    "out_for_delivery": TrackingStatus.OUT_FOR_DELIVERY,
+    "available_for_pickup": TrackingStatus.AVAILABLE_FOR_PICKUP,
+    "delivered": TrackingStatus.DELIVERED,
+    "return_to_sender": TrackingStatus.RETURNED,
+    "failure": TrackingStatus.EXCEPTION,
+    "error": TrackingStatus.EXCEPTION,
+    "cancelled": TrackingStatus.EXCEPTION,
+}
+_TROUBLE_ON_THE_WAY = {
+    "delivery_exception": TrackingStatus.ATTEMPT_FAILED,
+    "refused": TrackingStatus.EXCEPTION,
+    "lost": TrackingStatus.EXCEPTION,
+    "damaged": TrackingStatus.EXCEPTION,
+    "address_correction": TrackingStatus.EXCEPTION,
+}
+"""Details of a parcel in transit with which it needs a person."""
+
+
+class SignatureInvalid(Exception):
+    """A webhook that EasyPost did not sign with any of our secrets."""
+
 
 class EasyPostCarrier:
     """``Carrier`` on EasyPost's API v2."""
@@ -29,9 +71,19 @@ class EasyPostCarrier:
         self._transport = transport
         self._label_format = label_format
 
-    def quote(self, reference: str, origin: Address, destination: Address, parcel: Parcel) -> Quote:
-        """Make the shipment under our ``reference`` and read its rates; none at all is a refusal."""
-        shipment = {
+    def quote(
+        self,
+        reference: str,
+        origin: Address,
+        destination: Address,
+        parcel: Parcel,
+        *,
+        customs: Customs | None = None,
+        is_return: bool = False,
+    ) -> Quote:
+        """Make the shipment under our ``reference`` and read its rates; none at all is a refusal. For a return
+        EasyPost changes the two addresses itself."""
+        shipment: dict[str, Any] = {
             "reference": reference,
             "from_address": _address(origin),
             "to_address": _address(destination),
@@ -43,6 +95,10 @@ class EasyPostCarrier:
             },
             "options": {"label_format": self._label_format},
         }
+        if customs:
+            shipment["customs_info"] = _customs(customs)
+        if is_return:
+            shipment["is_return"] = True
         answer = self._call("POST", "/shipments", {"shipment": shipment})
         if not answer["rates"]:
             raise CarrierRefused("; ".join(told["message"] for told in answer["messages"]) or "no rates")
@@ -73,6 +129,24 @@ class EasyPostCarrier:
             shipment = self._call("GET", f"/shipments/{carrier_shipment_id}")
             if shipment["postage_label"] and not shipment["refund_status"]:
                 raise
+
+    def sighting(self, tracker_id: str) -> Sighting:
+        """Where the parcel is now."""
+        return read_tracker(self._call("GET", f"/trackers/{tracker_id}"))
+
+    def manifest(self, carrier_shipment_ids: Sequence[str]) -> Manifest:
+        """A scan form; the one that a shipment is on already is answered again."""
+        named = [{"id": shipment_id} for shipment_id in carrier_shipment_ids]
+        try:
+            form = self._call("POST", "/scan_forms", {"scan_form": {"shipments": named}})
+        except _Refused:
+            # Whether our own earlier request had its effect is seen on the parcels.
+            form = self._call("GET", f"/shipments/{carrier_shipment_ids[0]}")["scan_form"]
+            if not form:
+                raise
+        if form["status"] != "created" or not form["form_url"]:
+            raise CarrierUnavailable(f"scan form {form['id']} is {form['status']}.")
+        return Manifest(form["id"], form["form_url"], tuple(form["tracking_codes"]))
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         headers = {"authorization": self._authorization, "accept": "application/json"}
@@ -112,6 +186,62 @@ class _Refused(CarrierRefused):
         self.code = error.get("code", "")
 
 
+def verify(body: bytes, signature: str, secrets: Sequence[str]) -> None:
+    """Raises ``SignatureInvalid`` unless one of the secrets signed these very bytes. A secret becomes a key in its
+    decomposed form, as EasyPost makes it."""
+    for secret in secrets:
+        key = unicodedata.normalize("NFKD", secret).encode()
+        expected = "hmac-sha256-hex=" + hmac.new(key, body, hashlib.sha256).hexdigest()
+        if secret and hmac.compare_digest(expected.encode(), signature.encode()):
+            return
+    raise SignatureInvalid("the signature does not hold")
+
+
+def read_tracker(tracker: Mapping[str, Any]) -> Sighting:
+    """A tracker in our words. Its time is that of its latest scan: a tracker is also touched when nothing happened."""
+    told = str(tracker.get("status") or "unknown")
+    detail = str(tracker.get("status_detail") or "")
+    status = _STATUSES.get(told, TrackingStatus.UNKNOWN)
+    if status is TrackingStatus.IN_TRANSIT:
+        status = _TROUBLE_ON_THE_WAY.get(detail, status)
+    scans = [str(scan["datetime"]) for scan in tracker.get("tracking_details") or [] if scan.get("datetime")]
+    return Sighting(
+        tracker_id=tracker["id"],
+        tracking_number=str(tracker.get("tracking_code") or ""),
+        status=status,
+        detail=detail,
+        at=max(scans, default=str(tracker["updated_at"])),
+    )
+
+
+def _customs(customs: Customs) -> dict[str, Any]:
+    return {
+        "contents_type": "merchandise",
+        "contents_explanation": "",
+        "customs_certify": True,
+        "customs_signer": customs.signer,
+        "eel_pfc": "NOEEI 30.37(a)",
+        "non_delivery_option": "return",
+        "restriction_type": "none",
+        "customs_items": [_customs_item(item) for item in customs.items],
+    }
+
+
+def _customs_item(item: CustomsItem) -> dict[str, Any]:
+    """Value and weight are for the whole line; only the wire has the value as a number."""
+    told: dict[str, Any] = {
+        "description": item.description,
+        "quantity": item.quantity,
+        "value": float(_major_units(item.value, item.currency)),
+        "currency": item.currency,
+        "weight": _tenths(item.weight_grams, _GRAMS_PER_OUNCE),
+        "origin_country": item.origin_country,
+    }
+    if item.hs_code:
+        told["hs_tariff_number"] = item.hs_code
+    return told
+
+
 def _address(address: Address) -> dict[str, str]:
     fields = {
         "name": address.name,
@@ -132,9 +262,16 @@ def _tenths(value: int, divisor: Decimal) -> float:
     return float((Decimal(value) / divisor).quantize(_TENTH, ROUND_UP))
 
 
+def _digits(currency: str) -> int:
+    return 0 if currency in _NO_MINOR_UNIT else 3 if currency in _MILLS else 2
+
+
 def _minor_units(amount: str, currency: str) -> int:
-    digits = 0 if currency in _NO_MINOR_UNIT else 3 if currency in _MILLS else 2
-    return int(Decimal(amount).scaleb(digits).quantize(Decimal(1), ROUND_HALF_UP))
+    return int(Decimal(amount).scaleb(_digits(currency)).quantize(Decimal(1), ROUND_HALF_UP))
+
+
+def _major_units(amount: int, currency: str) -> Decimal:
+    return Decimal(amount).scaleb(-_digits(currency))
 
 
 def _quote(shipment: dict[str, Any]) -> Quote:
