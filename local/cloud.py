@@ -43,6 +43,7 @@ from local.console import Trouble, fail, say, step
 from local.processes import Background, free_port, is_taken
 
 STATE = build.ROOT / "local" / ".state"
+CHANNELS = ("etsy", "ebay", "shopify", "amazon", "webhook")
 GROUPS = ("agent", "warehouse", "ops", "pos")
 # Long enough to pay with a card by hand, short enough to watch an order expire.
 UNPAID_EXPIRY_SECONDS = "30"
@@ -177,6 +178,9 @@ class Cloud:
             "UnpaidExpirySeconds": os.environ.get("OMS_UNPAID_EXPIRY_SECONDS", UNPAID_EXPIRY_SECONDS),
             "EtsyApiBase": f"{self.simulators}/etsy",
             "EbayApiBase": f"{self.simulators}/ebay",
+            "ShopifyApiBase": f"{self.simulators}/shopify",
+            "AmazonApiBase": f"{self.simulators}/amazon",
+            "WebhookApiBase": f"{self.simulators}/webhook",
             "CarrierApiBase": f"{self.simulators}/easypost",
             **stripe,
         }
@@ -189,7 +193,7 @@ class Cloud:
         manager = self._client("secretsmanager")
         for name, value in values.items():
             manager.put_secret_value(SecretId=outputs[f"{name}SecretId"], SecretString=json.dumps(value))
-        self._tell_simulators(api, values)
+        self._tell_simulators(api, values, outputs["AmazonEventsQueueUrl"])
         endpoints: Endpoints = {
             "api": api,
             "orders_table": outputs["OrdersTable"],
@@ -198,13 +202,15 @@ class Cloud:
             "aws_endpoint": self.endpoint,
             "region": build.REGION,
             "stripe": f"{self.simulators}/stripe",
-            "channels": {name: f"{self.simulators}/{name}" for name in ("etsy", "ebay")},
+            "channels": {name: f"{self.simulators}/{name}" for name in CHANNELS},
             "carrier": f"{self.simulators}/easypost",
             "tokens": self._tokens(outputs["StaffPoolId"], outputs["StaffClientId"]),
             "webhook_secrets": {
                 "stripe": values["Stripe"]["webhook_secrets"][0],
                 "etsy": values["Etsy"]["webhook_secrets"][0],
                 "ebay": values["Ebay"]["verification_token"],
+                "shopify": values["Shopify"]["webhook_secrets"][0],
+                "webhook": values["Webhook"]["webhook_secrets"][0],
                 "carrier": values["Carrier"]["webhook_secrets"][0],
             },
             "stack": build.STACK,
@@ -246,14 +252,29 @@ class Cloud:
                 "marketplace_id": "EBAY_US",
                 "merchant_location_key": "main",
             },
+            "Shopify": {
+                "access_token": "shopify-local-token",
+                "shop_domain": "local-shop.myshopify.com",
+                "location_id": "70000000001",
+                "webhook_secrets": [_random()],
+            },
+            "Amazon": {
+                "access_token": "amazon-local-token",
+                "seller_id": "A2LOCALSELLER1",
+                "marketplace_id": "ATVPDKIKX0DER",
+            },
+            "Webhook": {
+                "signing_secret": "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode(),
+                "webhook_secrets": ["whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()],
+            },
             "Carrier": {"api_key": "EZTK-local", "webhook_secrets": [_random()]},
         }
         kept.write_text(json.dumps(values))
         kept.chmod(0o600)
         return values
 
-    def _tell_simulators(self, api: str, values: Mapping[str, Mapping[str, Any]]) -> None:
-        etsy, ebay = values["Etsy"], values["Ebay"]
+    def _tell_simulators(self, api: str, values: Mapping[str, Mapping[str, Any]], amazon_queue: str) -> None:
+        etsy, ebay, shopify, amazon = values["Etsy"], values["Ebay"], values["Shopify"], values["Amazon"]
         told: dict[str, dict[str, Any]] = {
             "stripe": {
                 "callback_url": f"{api}/webhooks/stripe",
@@ -270,6 +291,19 @@ class Cloud:
                 "callback_url": ebay["endpoint"],
                 "access_token": ebay["access_token"],
                 "verification_token": ebay["verification_token"],
+            },
+            "shopify": {
+                "callback_url": f"{api}/channels/shopify/callbacks",
+                "access_token": shopify["access_token"],
+                "shop_domain": shopify["shop_domain"],
+                "webhook_secret": shopify["webhook_secrets"][0],
+            },
+            # Amazon calls nobody: it sends to the queue, as the real one does.
+            "amazon": {"callback_url": f"sqs+{amazon_queue}", **amazon},
+            "webhook": {
+                "callback_url": f"{api}/channels/webhook/callbacks",
+                "signing_secret": values["Webhook"]["signing_secret"],
+                "webhook_secret": values["Webhook"]["webhook_secrets"][0],
             },
             "easypost": {"webhook_secret": values["Carrier"]["webhook_secrets"][0]},
         }

@@ -2,13 +2,15 @@
 
     python -m local.fill_secrets --stack oms-prod [--report]
 
-Makes what we choose ourselves (the key of order tokens, eBay's verification token and endpoint) and asks for the rest,
-unseen; an empty answer leaves a value for later. ``--report`` only makes and lists, it asks nothing.
+Makes what we choose ourselves (the key of order tokens, eBay's verification token and endpoint, what signs our
+messages to a storefront) and asks for the rest, unseen; an empty answer leaves a value for later. ``--report`` only
+makes and lists, it asks nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import getpass
 import json
 import secrets
@@ -19,7 +21,7 @@ import boto3
 
 from local.console import say
 
-NAMES = ("Stripe", "OrderToken", "Etsy", "Ebay", "Carrier")
+NAMES = ("Stripe", "OrderToken", "Etsy", "Ebay", "Shopify", "Amazon", "Webhook", "Carrier")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,13 +49,16 @@ def main(arguments: list[str] | None = None) -> int:
             manager.put_secret_value(SecretId=secret_id, SecretString=json.dumps(value))
     say(f"still without a value: {', '.join(missing)}" if missing else "every secret has its values")
     say(f"Stripe calls     {outputs['ApiUrl']}/webhooks/stripe")
-    say(f"marketplaces     {outputs['ApiUrl']}/channels/<etsy or ebay>/callbacks")
+    say(f"marketplaces     {outputs['ApiUrl']}/channels/<etsy, ebay, shopify or webhook>/callbacks")
+    say(f"Amazon sends to   {outputs['AmazonEventsQueueArn']}")
     return 0
 
 
 def _make_our_own(name: str, value: dict[str, Any], api: str) -> None:
     if name == "OrderToken" and not value["keys"]:
         value["keys"] = [secrets.token_hex(32)]
+    if name == "Webhook" and not value["signing_secret"]:
+        value["signing_secret"] = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     if name == "Ebay":
         value["verification_token"] = value["verification_token"] or secrets.token_hex(32)
         value["endpoint"] = value["endpoint"] or f"{api}/channels/ebay/callbacks"

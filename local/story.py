@@ -17,12 +17,14 @@ from typing import Any
 
 from local import cloud
 from local.client import Client, Unexpected, checkout
-from local.cloud import Endpoints
+from local.cloud import CHANNELS, Endpoints
 from local.console import Trouble, fail
 from local.reports import Stage, TimedOut, money, table
 
-CHANNELS = ("etsy", "ebay")
-NAMES = {"etsy": "Etsy", "ebay": "eBay"}
+NAMES = {"etsy": "Etsy", "ebay": "eBay", "shopify": "Shopify", "amazon": "Amazon", "webhook": "own shop"}
+EVERYWHERE = "all five channels"
+SALES = (("etsy", 4, 496), ("ebay", 5, 491), ("shopify", 3, 488), ("amazon", 2, 486), ("webhook", 2, 484))
+"""Who sells how many, and what is left everywhere."""
 PATIENCE = 30.0
 """Seconds within which anything but an expiry has to come true on a laptop."""
 
@@ -88,17 +90,18 @@ class Story:
         client.put_product(self.scarf, price=3_900, title="Wool scarf", weight_grams=150).expect(200)
         for channel in CHANNELS:
             client.list_on(channel, self.sku)
-        self.stage.tell(f"{self.sku} is in the catalogue, and listed on {' and '.join(NAMES.values())}")
+        self.stage.tell(f"{self.sku} is in the catalogue, and listed on {', '.join(NAMES.values())}")
         client.move_stock("receive", self.sku, 500, reason="delivery of the story").expect(201)
         self.stage.tell("500 shirts are received")
         self._everywhere(500)
 
     def sell_on_marketplaces(self) -> None:
         self.stage.heading("Marketplaces")
-        for channel, units, left in (("etsy", 6, 494), ("ebay", 10, 484)):
+        for channel, units, left in SALES:
             moment = datetime.now(UTC)
             order = self.client.buy_on(channel, [(self.sku, units)], buyer="Grace Hopper")
-            self.stage.tell(f"{NAMES[channel]} sells {units} (its order {order}) and sends its signed callback")
+            how = "tells our queue" if channel == "amazon" else "sends its signed callback"
+            self.stage.tell(f"{NAMES[channel]} sells {units} (its order {order}) and {how}")
             self._sold(NAMES[channel], units, left, moment)
 
     def sell_in_the_storefront(self) -> dict[str, Any]:
@@ -177,7 +180,7 @@ class Story:
         outcome.shown = {channel: self.client.shown(channel, self.sku) for channel in CHANNELS}
         outcome.orders |= self._marketplace_orders()
         stock = outcome.stock
-        _require(outcome.shown == dict.fromkeys(CHANNELS, 482), f"both channels show 482: {outcome.shown}")
+        _require(outcome.shown == dict.fromkeys(CHANNELS, 482), f"every channel shows 482: {outcome.shown}")
         _require(stock["available"] == 482, f"482 are available: {stock}")
         _require(stock["on_hand"] == 498, f"498 are on hand after 2 left: {stock}")
         promised = stock["reserved"] + stock["allocated"]
@@ -205,7 +208,7 @@ class Story:
             seen = [self.client.shown(name, self.sku) for name in CHANNELS]
             return {stock["available"], *acknowledged, *seen} == {quantity}
 
-        self._until(f"{quantity} available, and {quantity} on {' and '.join(NAMES.values())}", shown)
+        self._until(f"{quantity} available, and {quantity} on {EVERYWHERE}", shown)
 
     def _marketplace_orders(self) -> dict[str, Any]:
         """The marketplaces' orders of this shirt, found as the warehouse finds them: they wait to be picked."""
@@ -254,14 +257,14 @@ def closing(outcome: Outcome) -> str:
         ["on hand", str(stock["on_hand"])],
         ["shipped", str(500 - stock["on_hand"])],
     ]
-    names = {"etsy": "Etsy", "ebay": "eBay", "storefront": "storefront, Ada", "declined": "storefront, Bob"}
+    names = {**NAMES, "storefront": "storefront, Ada", "declined": "storefront, Bob"}
     paid = [["order", "status", "total", "taken", "given back"]]
     for kind, name in names.items():
         order = outcome.orders[kind]
         payment, currency = order["payment"], order["currency"]
         amounts = (order["total"], payment["captured"], payment["refunded"])
         paid.append([name, order["status"], *(money(amount, currency) for amount in amounts)])
-    speed = [["sale", "units", "left", *(f"{NAMES[name]} knows after" for name in CHANNELS)]]
+    speed = [["sale", "units", "left", *(f"{NAMES[name]} after" for name in CHANNELS)]]
     for sale in outcome.sales:
         times = [f"{sale.milliseconds[name]:,} ms" for name in CHANNELS]
         speed.append([sale.where, str(sale.units), str(sale.left), *times])

@@ -181,7 +181,10 @@ def every_core(clock: Callable[[], float], seed: str) -> dict[str, Callable[[Del
 
 
 def post(delivery: Delivery) -> int:
-    """Send once; the status, or 0 when no answer came."""
+    """Send once, over HTTP or, to an address that begins with ``sqs+``, into a queue; the status, or 0 when no answer
+    came."""
+    if delivery.url.startswith("sqs+"):
+        return _enqueue(delivery)
     parts = urlsplit(delivery.url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=DELIVERY_SECONDS)
@@ -194,6 +197,26 @@ def post(delivery: Delivery) -> int:
         return 0
     finally:
         connection.close()
+
+
+def _enqueue(delivery: Delivery) -> int:
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    url = delivery.url.removeprefix("sqs+")
+    parts = urlsplit(url)
+    try:
+        boto3.client(
+            "sqs",
+            endpoint_url=f"{parts.scheme}://{parts.netloc}",
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",  # noqa: S106 - the local cloud's root
+        ).send_message(QueueUrl=url, MessageBody=delivery.body.decode())
+    except (BotoCoreError, ClientError) as error:
+        logger.info("delivery url=%s error=%r", delivery.url, error)
+        return 0
+    return 200
 
 
 class _Server(ThreadingHTTPServer):

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from local.simulators.core import Request
 from oms.inventory.store import Movement
 from tests.simulation.checkers import Books, Violation
-from tests.simulation.system import Reply, System
+from tests.simulation.system import CHANNELS, Reply, System
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -242,7 +242,7 @@ def marketplace_buyer(world: World, number: int) -> None:
     for _ in range(rng.randint(1, 3)):
         shown = [
             (channel, sku, quantity)
-            for channel in ("etsy", "ebay")
+            for channel in CHANNELS
             for sku in world.skus
             if (quantity := system.cores[channel].shown(sku))
         ]
@@ -320,7 +320,7 @@ def _persist(world: World, route: str, body: Any, headers: Mapping[str, str], **
 
 def outage(world: World, name: str) -> None:
     """A service is gone for a while."""
-    service = "stripe" if name == "stripe_down" else world.rng.choice(("etsy", "ebay"))
+    service = "stripe" if name == "stripe_down" else world.rng.choice(CHANNELS)
     world.system.gate.outages.add(service)
     world.system.plane.count(name, service)
     world.system.scheduler.sleep(world.rng.choice((5.0, 60.0, 900.0)))

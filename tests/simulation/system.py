@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from local.simulators.amazon import AmazonCore
 from local.simulators.core import Delivery, Request, Response
 from local.simulators.easypost import EasyPostCore
 from local.simulators.ebay import EbayCore
 from local.simulators.etsy import EtsyCore
+from local.simulators.shopify import LOCATION_ID, ShopifyCore
 from local.simulators.stripe.core import StripeCore
+from local.simulators.webhook import WebhookCore
 from tests.simulation import template as templates
 from tests.simulation.backend import Call, Cloud, connected
 from tests.simulation.determinism import deterministic
@@ -45,13 +48,20 @@ _PARAMETERS = {
     "StripeApiBase": "https://stripe.test",
     "EtsyApiBase": "https://etsy.test",
     "EbayApiBase": "https://ebay.test",
+    "ShopifyApiBase": "https://shopify.test",
+    "AmazonApiBase": "https://amazon.test",
+    "WebhookApiBase": "https://webhook.test",
     "CarrierApiBase": "https://easypost.test",
 }
 _STRIPE_SECRET = "whsec_simulation"
 _ETSY_SECRET = "whsec_c2ltdWxhdGlvbg=="
+_OUR_SECRET = "whsec_b3VyIG1lc3NhZ2Vz"
+_STOREFRONT_SECRET = "whsec_c3RvcmVmcm9udA=="
 _EVENTS = ["payment_intent.succeeded", "payment_intent.payment_failed", "payment_intent.canceled", "charge.refunded"]
 _DEFECTS = (AttributeError, KeyError, TypeError, IndexError, NameError, AssertionError, ArithmeticError)
 _OUR_DEFECTS = frozenset({"IllegalTransition", "IllegalMove", "HistoryBroken", "SettingsInvalid"})
+
+CHANNELS = ("etsy", "ebay", "shopify", "amazon", "webhook")
 
 _environments = Environments()
 
@@ -74,6 +84,14 @@ def secrets() -> dict[str, dict[str, Any]]:
             "marketplace_id": "EBAY_US",
             "merchant_location_key": "main",
         },
+        "ShopifySecret": {
+            "access_token": "token",
+            "shop_domain": "sim-shop.myshopify.com",
+            "location_id": LOCATION_ID,
+            "webhook_secrets": ["app-secret"],
+        },
+        "AmazonSecret": {"access_token": "Atza|token", "seller_id": "A2SELLER", "marketplace_id": "ATVPDKIKX0DER"},
+        "WebhookSecret": {"signing_secret": _OUR_SECRET, "webhook_secrets": [_STOREFRONT_SECRET]},
         "CarrierSecret": {"api_key": "EZTK_simulation", "webhook_secrets": ["carrier"]},
     }
 
@@ -121,11 +139,16 @@ class Mail:
         entry = due[pick]
         self.waiting.remove(entry)
         _, _, source, delivery, attempt = entry
-        route, entry_name, parameters = {
-            "stripe": ("POST /webhooks/stripe", "payment_webhook/webhook", {}),
-            "etsy": ("POST /channels/{channel}/callbacks", "place_order/callback", {"channel": "etsy"}),
-            "ebay": ("POST /channels/{channel}/callbacks", "place_order/callback", {"channel": "ebay"}),
-        }[source]
+        if source == "amazon":
+            # Amazon calls nobody: it sends to our queue.
+            data = {"QueueUrl": self.system.cloud.queue_url("AmazonEventsQueue"), "MessageBody": delivery.body.decode()}
+            self.system.cloud.execute("sqs", "SendMessage", data)
+            return
+        route, entry_name, parameters = (
+            ("POST /webhooks/stripe", "payment_webhook/webhook", {})
+            if source == "stripe"
+            else ("POST /channels/{channel}/callbacks", "place_order/callback", {"channel": source})
+        )
 
         def done(task: Task) -> None:
             status = task.result["statusCode"] if task.error is None else 500
@@ -176,7 +199,7 @@ class System:
         self.defects: list[str] = []
         """Errors that only a defect of ours explains."""
         self.lambdas.on_error = lambda function, error: self.note_error(function.short, error)
-        self.sold: dict[str, list[str]] = {"etsy": [], "ebay": []}
+        self.sold: dict[str, list[str]] = {name: [] for name in CHANNELS}
         """Order numbers of what the marketplaces sold."""
         self._apps: dict[str, Any] = {}
         self._with_pumps = pumps
@@ -235,11 +258,35 @@ class System:
             verification_token=held["EbaySecret"]["verification_token"],
             callback_url=held["EbaySecret"]["endpoint"],
         )
+        self.shopify = ShopifyCore(
+            clock,
+            lambda delivery: self.mail.post("shopify", delivery),
+            access_token=held["ShopifySecret"]["access_token"],
+            shop_domain=held["ShopifySecret"]["shop_domain"],
+            webhook_secret=held["ShopifySecret"]["webhook_secrets"][0],
+            callback_url=f"{base}/channels/shopify/callbacks",
+        )
+        self.amazon = AmazonCore(
+            clock,
+            lambda delivery: self.mail.post("amazon", delivery),
+            **held["AmazonSecret"],
+            callback_url="sqs+https://sqs.test/amazon",
+        )
+        self.webhook = WebhookCore(
+            clock,
+            lambda delivery: self.mail.post("webhook", delivery),
+            signing_secret=_OUR_SECRET,
+            webhook_secret=_STOREFRONT_SECRET,
+            callback_url=f"{base}/channels/webhook/callbacks",
+        )
         self.easypost = EasyPostCore(clock, lambda delivery: None)
         self.cores: dict[str, Any] = {
             "stripe": self.stripe,
             "etsy": self.etsy,
             "ebay": self.ebay,
+            "shopify": self.shopify,
+            "amazon": self.amazon,
+            "webhook": self.webhook,
             "easypost": self.easypost,
         }
         self.wire = Wire(self.gate, self.cores)

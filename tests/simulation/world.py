@@ -17,10 +17,9 @@ from tests.simulation.determinism import EPOCH
 from tests.simulation.faults import Plane
 from tests.simulation.pumps import Pump, SchedulePump, StreamPump, redrive
 from tests.simulation.scheduler import Task
-from tests.simulation.system import System
+from tests.simulation.system import CHANNELS, System
 
 MAX_STEPS = 6000
-CHANNELS = ("etsy", "ebay")
 
 
 @dataclass(slots=True)

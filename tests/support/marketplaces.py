@@ -20,10 +20,8 @@ from local.simulators.core import Delivery, Request
 from local.simulators.inprocess import transport_to
 from local.simulators.marketplace import Marketplace
 from oms.channels import registry
-from oms.channels.amazon import AmazonChannel, parse_notification
+from oms.channels.amazon import parse_notification
 from oms.channels.port import Callback, Channel, ListingRef, Notice
-from oms.channels.shopify import ShopifyChannel
-from oms.channels.webhook import WebhookChannel
 from oms.runtime.outbound import HttpRequest, HttpResponse, Transport
 
 START = 1_763_900_000.0
@@ -59,13 +57,7 @@ SECRETS: dict[str, dict[str, Any]] = {
         "webhook_secrets": [webhook_simulator.WEBHOOK_SECRET],
     },
 }
-CONNECT: dict[str, Callable[..., Channel]] = {
-    "shopify": ShopifyChannel.from_secret,
-    "amazon": AmazonChannel.from_secret,
-    "webhook": WebhookChannel.from_secret,
-}
-"""Adapters that a deployment does not use until the registry names them."""
-CHANNELS = tuple(dict.fromkeys([*registry.channel_names(), *CONNECT]))
+CHANNELS = registry.channel_names()
 
 
 @dataclass
@@ -85,9 +77,7 @@ class Settings:
 
 
 def connect(name: str, secret: Callable[[], Mapping[str, Any]], transport: Transport) -> Channel:
-    """A channel as a deployment builds it, or would."""
-    if name not in registry.channel_names():
-        return CONNECT[name](f"http://{name}", secret, transport)
+    """A channel as a deployment builds it."""
 
     class Source:
         def get(self, secret_id: str) -> Mapping[str, Any]:

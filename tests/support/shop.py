@@ -22,12 +22,15 @@ from jsonschema import Draft202012Validator
 from moto import mock_aws
 
 from local import openapi
+from local.simulators.amazon import AmazonCore
 from local.simulators.core import Core, Delivery, Request
 from local.simulators.easypost import EasyPostCore
 from local.simulators.ebay import EbayCore
 from local.simulators.etsy import EtsyCore
 from local.simulators.inprocess import transport_to
+from local.simulators.shopify import ShopifyCore
 from local.simulators.stripe import StripeCore, sign
+from local.simulators.webhook import WebhookCore
 from oms import bootstrap
 from oms.inventory.model import Listing, Product
 from oms.inventory.store import Movement
@@ -39,6 +42,7 @@ from tests.simulation.template import load
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 API = "https://api.shop.test"
+CHANNELS = ("etsy", "ebay", "shopify", "amazon", "webhook")
 STRIPE_SECRET = "whsec_test"
 STAFF_CLAIMS = {"cognito:groups": "[agent ops pos warehouse]", "cognito:username": "kim"}
 
@@ -78,11 +82,23 @@ class Shop:
         )
         self.etsy = EtsyCore(clock, self.deliveries.append, callback_url=f"{API}/channels/etsy/callbacks")
         self.ebay = EbayCore(clock, self.deliveries.append, callback_url=f"{API}/channels/ebay/callbacks")
+        self.shopify = ShopifyCore(clock, self.deliveries.append, callback_url=f"{API}/channels/shopify/callbacks")
+        self.amazon = AmazonCore(
+            clock,
+            self.deliveries.append,
+            callback_url="sqs+https://sqs.test/amazon-events",
+            apply_seconds=0.0,
+            search_lag_seconds=0.0,
+        )
+        self.webhook = WebhookCore(clock, self.deliveries.append, callback_url=f"{API}/channels/webhook/callbacks")
         self.easypost = EasyPostCore(clock, self.deliveries.append)
         cores: dict[str, Core] = {
             "stripe": self.stripe,
             "etsy": self.etsy,
             "ebay": self.ebay,
+            "shopify": self.shopify,
+            "amazon": self.amazon,
+            "webhook": self.webhook,
             "easypost": self.easypost,
         }
         for table in load().tables:
@@ -91,7 +107,7 @@ class Shop:
         sqs = boto3.client("sqs")
         self.queues = {
             name: sqs.create_queue(QueueName=name)["QueueUrl"]
-            for name in ("payment-work", "payment-events", "channel-events", "shipment-confirm", "etsy", "ebay")
+            for name in ("payment-work", "payment-events", "channel-events", "shipment-confirm", *CHANNELS)
         }
         orders, inventory = (table["TableName"] for table in load().tables)
         self.app = bootstrap.App(
@@ -103,15 +119,21 @@ class Shop:
                 payment_events_queue_url=self.queues["payment-events"],
                 channel_events_queue_url=self.queues["channel-events"],
                 shipment_confirm_queue_url=self.queues["shipment-confirm"],
-                channel_queue_urls={"etsy": self.queues["etsy"], "ebay": self.queues["ebay"]},
+                channel_queue_urls={name: self.queues[name] for name in CHANNELS},
                 stripe_api_base="http://stripe",
                 etsy_api_base="http://etsy",
                 ebay_api_base="http://ebay",
+                shopify_api_base="http://shopify",
+                amazon_api_base="http://amazon",
+                webhook_api_base="http://webhook",
                 carrier_api_base="http://easypost",
                 stripe_secret_id="stripe",
                 order_token_secret_id="order-token",
                 etsy_secret_id="etsy",
                 ebay_secret_id="ebay",
+                shopify_secret_id="shopify",
+                amazon_secret_id="amazon",
+                webhook_secret_id="webhook",
                 carrier_secret_id="carrier",
             ),
             clock=lambda: self.now,
@@ -122,7 +144,7 @@ class Shop:
         bootstrap.use(self.app)
 
     def _secrets(self) -> dict[str, Any]:
-        from local.simulators import ebay, etsy
+        from local.simulators import amazon, ebay, etsy, shopify, webhook
 
         return {
             "stripe": {"api_key": "sk_test_local", "webhook_secrets": [STRIPE_SECRET]},
@@ -139,6 +161,21 @@ class Shop:
                 "endpoint": f"{API}/channels/ebay/callbacks",
                 "marketplace_id": "EBAY_US",
                 "merchant_location_key": "main",
+            },
+            "shopify": {
+                "access_token": shopify.ACCESS_TOKEN,
+                "shop_domain": shopify.SHOP_DOMAIN,
+                "location_id": shopify.LOCATION_ID,
+                "webhook_secrets": [shopify.WEBHOOK_SECRET],
+            },
+            "amazon": {
+                "access_token": amazon.ACCESS_TOKEN,
+                "seller_id": amazon.SELLER_ID,
+                "marketplace_id": amazon.MARKETPLACE_ID,
+            },
+            "webhook": {
+                "signing_secret": webhook.SIGNING_SECRET,
+                "webhook_secrets": [webhook.WEBHOOK_SECRET],
             },
             "carrier": {"api_key": "EZTK_local", "webhook_secrets": ["whsec_carrier"]},
         }
@@ -203,7 +240,11 @@ class Shop:
         assert answer.status in (200, 402), answer
 
     def deliver(self, delivery: Delivery) -> Answer:
-        """Hand one webhook or callback to the API."""
+        """Hand one webhook or callback to the API, and what Amazon sends to its queue to whoever consumes it."""
+        if delivery.url.startswith("sqs+"):
+            record = {"messageId": "m1", "body": delivery.body.decode()}
+            result = import_module("functions.place_order.import_orders").handler({"Records": [record]}, Context())
+            return Answer(500 if result["batchItemFailures"] else 200, {}, result)
         path = urlsplit(delivery.url).path
         if path == "/webhooks/stripe":
             return self.call(

@@ -97,7 +97,7 @@ class App:
         if name not in self._channels:
             from oms.channels.registry import build
 
-            self._channels[name] = build(name, self.settings, self.secrets, self.transport)
+            self._channels[name] = build(name, self.settings, self.secrets, self.transport, self.clock)
         return self._channels[name]
 
     @property

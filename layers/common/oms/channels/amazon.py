@@ -30,7 +30,7 @@ from oms.channels.port import (
     SignatureInvalid,
 )
 from oms.channels.reading import read_order, read_orders
-from oms.runtime.clock import from_text, to_text
+from oms.runtime.clock import Clock, from_text, to_text, utc_now
 from oms.runtime.outbound import HttpResponse, Transport
 
 MAX_QUANTITY = 99_999_999
@@ -105,15 +105,27 @@ class AmazonChannel:
     name = "amazon"
     limits = Limits(batch_size=_BATCH, max_quantity=MAX_QUANTITY, requests_per_second=5.0)
 
-    def __init__(self, base_url: str, credentials: Callable[[], AmazonCredentials], transport: Transport) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Callable[[], AmazonCredentials],
+        transport: Transport,
+        clock: Clock = utc_now,
+    ) -> None:
         self._credentials = credentials
-        self._api = ChannelApi(self.name, base_url, transport, self._headers, 1.0)
+        self._api = ChannelApi(self.name, base_url, transport, self._headers, 1.0, clock)
         self._rates = dict(_RATES)
 
     @classmethod
-    def from_secret(cls, base_url: str, secret: Callable[[], Mapping[str, Any]], transport: Transport) -> AmazonChannel:
+    def from_secret(
+        cls,
+        base_url: str,
+        secret: Callable[[], Mapping[str, Any]],
+        transport: Transport,
+        clock: Clock = utc_now,
+    ) -> AmazonChannel:
         """Build from the secret's JSON, read again on every call."""
-        return cls(base_url, lambda: AmazonCredentials.parse(secret()), transport)
+        return cls(base_url, lambda: AmazonCredentials.parse(secret()), transport, clock)
 
     def challenge(self, callback: Callback) -> HttpResponse | None:
         """Amazon calls no endpoint of ours."""

@@ -31,7 +31,7 @@ from oms.channels.port import (
     SignatureInvalid,
 )
 from oms.channels.reading import read_order, read_orders
-from oms.runtime.clock import from_text, to_text
+from oms.runtime.clock import Clock, from_text, to_text, utc_now
 from oms.runtime.outbound import HttpResponse, Transport
 
 if TYPE_CHECKING:
@@ -89,15 +89,27 @@ class EbayChannel:
     name = "ebay"
     limits = Limits(batch_size=_BATCH, max_quantity=MAX_QUANTITY, requests_per_second=5.0)
 
-    def __init__(self, base_url: str, credentials: Callable[[], EbayCredentials], transport: Transport) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Callable[[], EbayCredentials],
+        transport: Transport,
+        clock: Clock = utc_now,
+    ) -> None:
         self._credentials = credentials
-        self._api = ChannelApi(self.name, base_url, transport, self._headers, _PAUSE_SECONDS)
+        self._api = ChannelApi(self.name, base_url, transport, self._headers, _PAUSE_SECONDS, clock)
         self._keys: dict[str, tuple[datetime, EllipticCurvePublicKey | None]] = {}
 
     @classmethod
-    def from_secret(cls, base_url: str, secret: Callable[[], Mapping[str, Any]], transport: Transport) -> EbayChannel:
+    def from_secret(
+        cls,
+        base_url: str,
+        secret: Callable[[], Mapping[str, Any]],
+        transport: Transport,
+        clock: Clock = utc_now,
+    ) -> EbayChannel:
         """Build from the secret's JSON, read again on every call."""
-        return cls(base_url, lambda: EbayCredentials.parse(secret()), transport)
+        return cls(base_url, lambda: EbayCredentials.parse(secret()), transport, clock)
 
     def challenge(self, callback: Callback) -> HttpResponse | None:
         """Prove that the endpoint is ours: the hash of the challenge, the token and the endpoint's URL."""

@@ -30,6 +30,7 @@ from oms.channels.port import (
     SignatureInvalid,
 )
 from oms.channels.reading import read_order, read_orders
+from oms.runtime.clock import Clock, utc_now
 from oms.runtime.outbound import HttpResponse, Transport
 
 MAX_QUANTITY = 999
@@ -77,14 +78,26 @@ class EtsyChannel:
     # A listing costs a read and a write, so that five of them fit the ten calls that Etsy allows in a second.
     limits = Limits(batch_size=5, max_quantity=MAX_QUANTITY, requests_per_second=10.0)
 
-    def __init__(self, base_url: str, credentials: Callable[[], EtsyCredentials], transport: Transport) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Callable[[], EtsyCredentials],
+        transport: Transport,
+        clock: Clock = utc_now,
+    ) -> None:
         self._credentials = credentials
-        self._api = ChannelApi(self.name, base_url, transport, self._headers, _PAUSE_SECONDS)
+        self._api = ChannelApi(self.name, base_url, transport, self._headers, _PAUSE_SECONDS, clock)
 
     @classmethod
-    def from_secret(cls, base_url: str, secret: Callable[[], Mapping[str, Any]], transport: Transport) -> EtsyChannel:
+    def from_secret(
+        cls,
+        base_url: str,
+        secret: Callable[[], Mapping[str, Any]],
+        transport: Transport,
+        clock: Clock = utc_now,
+    ) -> EtsyChannel:
         """Build from the secret's JSON, read again on every call."""
-        return cls(base_url, lambda: EtsyCredentials.parse(secret()), transport)
+        return cls(base_url, lambda: EtsyCredentials.parse(secret()), transport, clock)
 
     def challenge(self, callback: Callback) -> HttpResponse | None:
         """Etsy proves nothing by challenge: endpoints are entered in its developer portal."""

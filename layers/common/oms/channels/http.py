@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from oms.channels.port import ChannelRefused, ChannelThrottled, ChannelUnavailable
+from oms.runtime.clock import Clock, utc_now
 from oms.runtime.outbound import HttpRequest, HttpResponse, Transport, Unreachable
 
 TIMEOUT_SECONDS = 10.0
@@ -29,12 +31,14 @@ class ChannelApi:
         transport: Transport,
         headers: Callable[[], Mapping[str, str]],
         pause: float,
+        clock: Clock = utc_now,
     ) -> None:
         self._name = name
         self._base = base_url.rstrip("/")
         self._transport = transport
         self._headers = headers
         self._pause = pause
+        self._clock = clock
 
     def send(
         self,
@@ -88,11 +92,19 @@ class ChannelApi:
         return value
 
     def _retry_after(self, response: HttpResponse) -> float:
+        told = response.headers.get("retry-after", "")
         try:
-            seconds = float(response.headers.get("retry-after", ""))
+            seconds = float(told)
         except ValueError:
-            return self._pause
+            seconds = self._until(told)
         return min(seconds, LONGEST_PAUSE_SECONDS) if seconds > 0 else self._pause
+
+    def _until(self, date: str) -> float:
+        """The seconds until an HTTP date; 0 when it is none."""
+        try:
+            return (parsedate_to_datetime(date) - self._clock()).total_seconds()
+        except (ValueError, TypeError):
+            return 0.0
 
 
 def refusal_text(response: HttpResponse) -> str:

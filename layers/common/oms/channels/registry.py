@@ -7,11 +7,15 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from oms.channels.port import Channel
+from oms.runtime.clock import Clock, utc_now
 from oms.runtime.outbound import Transport
 
 _ADAPTERS = {
     "etsy": "oms.channels.etsy:EtsyChannel",
     "ebay": "oms.channels.ebay:EbayChannel",
+    "shopify": "oms.channels.shopify:ShopifyChannel",
+    "amazon": "oms.channels.amazon:AmazonChannel",
+    "webhook": "oms.channels.webhook:WebhookChannel",
 }
 
 
@@ -32,7 +36,7 @@ def channel_names() -> tuple[str, ...]:
     return tuple(_ADAPTERS)
 
 
-def build(name: str, settings: object, secrets: SecretSource, transport: Transport) -> Channel:
+def build(name: str, settings: object, secrets: SecretSource, transport: Transport, clock: Clock = utc_now) -> Channel:
     """The channel's adapter. ``settings`` holds ``<name>_api_base`` and ``<name>_secret_id``.
 
     Raises ``UnknownChannel``. The adapter's module is imported here and not before.
@@ -43,4 +47,4 @@ def build(name: str, settings: object, secrets: SecretSource, transport: Transpo
         raise UnknownChannel(name) from error
     connect: Callable[..., Channel] = getattr(import_module(module), attribute).from_secret
     secret_id = getattr(settings, f"{name}_secret_id")
-    return connect(getattr(settings, f"{name}_api_base"), lambda: secrets.get(secret_id), transport)
+    return connect(getattr(settings, f"{name}_api_base"), lambda: secrets.get(secret_id), transport, clock)

@@ -32,7 +32,7 @@ from oms.channels.port import (
     SignatureInvalid,
 )
 from oms.channels.reading import read_order, read_orders
-from oms.runtime.clock import from_text
+from oms.runtime.clock import Clock, from_text, utc_now
 from oms.runtime.outbound import HttpResponse, Transport
 
 MAX_QUANTITY = 1_000_000_000
@@ -160,16 +160,26 @@ class ShopifyChannel:
     name = "shopify"
     limits = Limits(batch_size=_BATCH, max_quantity=MAX_QUANTITY, requests_per_second=2.0)
 
-    def __init__(self, base_url: str, credentials: Callable[[], ShopifyCredentials], transport: Transport) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Callable[[], ShopifyCredentials],
+        transport: Transport,
+        clock: Clock = utc_now,
+    ) -> None:
         self._credentials = credentials
-        self._api = ChannelApi(self.name, base_url, transport, self._headers, _PAUSE_SECONDS)
+        self._api = ChannelApi(self.name, base_url, transport, self._headers, _PAUSE_SECONDS, clock)
 
     @classmethod
     def from_secret(
-        cls, base_url: str, secret: Callable[[], Mapping[str, Any]], transport: Transport
+        cls,
+        base_url: str,
+        secret: Callable[[], Mapping[str, Any]],
+        transport: Transport,
+        clock: Clock = utc_now,
     ) -> ShopifyChannel:
         """Build from the secret's JSON, read again on every call."""
-        return cls(base_url, lambda: ShopifyCredentials.parse(secret()), transport)
+        return cls(base_url, lambda: ShopifyCredentials.parse(secret()), transport, clock)
 
     def challenge(self, callback: Callback) -> HttpResponse | None:
         """Shopify proves nothing by challenge."""

@@ -89,14 +89,18 @@ class WebhookChannel:
     ) -> None:
         self._credentials = credentials
         self._clock = clock
-        self._api = ChannelApi(self.name, base_url, transport, dict, _PAUSE_SECONDS)
+        self._api = ChannelApi(self.name, base_url, transport, dict, _PAUSE_SECONDS, clock)
 
     @classmethod
     def from_secret(
-        cls, base_url: str, secret: Callable[[], Mapping[str, Any]], transport: Transport
+        cls,
+        base_url: str,
+        secret: Callable[[], Mapping[str, Any]],
+        transport: Transport,
+        clock: Clock = utc_now,
     ) -> WebhookChannel:
         """Build from the secret's JSON, read again on every call."""
-        return cls(base_url, lambda: WebhookCredentials.parse(secret()), transport)
+        return cls(base_url, lambda: WebhookCredentials.parse(secret()), transport, clock)
 
     def challenge(self, callback: Callback) -> HttpResponse | None:
         """A storefront proves itself by its signature alone."""
