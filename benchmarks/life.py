@@ -18,8 +18,7 @@ from typing import Any
 from benchmarks import shop
 from benchmarks.meter import Meter
 from oms.fulfillment.facilities import put_facility
-from oms.inventory.model import Listing, Product
-from oms.inventory.store import Movement
+from oms.inventory.model import Listing, Movement, Product
 from oms.runtime import telemetry
 from tests.simulation.backend import host_of
 from tests.simulation.faults import Plane

@@ -19,8 +19,7 @@ from botocore.config import Config
 from local.simulators.inprocess import transport_to
 from local.simulators.stripe import StripeCore
 from oms import bootstrap
-from oms.inventory.model import Product
-from oms.inventory.store import Movement
+from oms.inventory.model import Movement, Product
 from oms.runtime.outbound import HttpRequest, HttpResponse
 from oms.runtime.settings import Settings
 from oms.runtime.telemetry import logger

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from oms.fulfillment.forms import ScanForm, ShortForm
-from oms.inventory.forms import FacilityForm, ListingForm, MovementForm, ProductForm
+from oms.inventory.forms import FacilityForm, ListingForm, MovementForm, ProductForm, ZoneForm
 from oms.orders.forms import CancelOrderForm, HoldForm, PlaceOrderForm, ReleaseForm
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "openapi.json"
@@ -61,6 +61,7 @@ ANY_OBJECT: Schema = {"type": "object"}
 _TOTALS = _object({"items": MINOR, "shipping": MINOR, "tax": MINOR, "discount": MINOR, "total": MINOR})
 _UNITS = _list(_object({"line": NUMBER, "sku": TEXT, "quantity": COUNT}))
 _HOLD = _object({"reason": TEXT, "owner": TEXT, "since": TIME, "deadline": TIME})
+_ZONE = _object({"facility": TEXT, "zone": TEXT, "name": TEXT, "bins": _list(TEXT)})
 _PRIORITY = _object({"score": COUNT, "codes": TEXT})
 
 ANSWERS: dict[str, Schema] = {
@@ -178,6 +179,9 @@ ANSWERS: dict[str, Schema] = {
             "vendors": _list(ANY_OBJECT),
             "kit": _list(_object({"sku": TEXT, "quantity": COUNT})),
             "stripes": COUNT,
+            "safety_stock": COUNT,
+            "low_stock_at": _or_null(COUNT),
+            "backorder": FLAG,
             "version": NUMBER,
         }
     ),
@@ -189,7 +193,20 @@ ANSWERS: dict[str, Schema] = {
             "allocated": COUNT,
             "on_hand": COUNT,
             "damaged": COUNT,
-            "facilities": _map(_object({"on_hand": COUNT, "allocated": COUNT, "damaged": COUNT, "bins": _map(COUNT)})),
+            "quarantined": COUNT,
+            "backordered": COUNT,
+            "earmarked": COUNT,
+            "facilities": _map(
+                _object(
+                    {
+                        "on_hand": COUNT,
+                        "allocated": COUNT,
+                        "damaged": COUNT,
+                        "quarantined": COUNT,
+                        "bins": _map(COUNT),
+                    }
+                )
+            ),
             "channels": _map(
                 _object(
                     {
@@ -211,9 +228,12 @@ ANSWERS: dict[str, Schema] = {
             "sku": TEXT,
             "quantity": NUMBER,
             "change": NUMBER,
+            "on_hand": NUMBER,
             "facility": TEXT,
             "bin": TEXT,
+            "to_bin": TEXT,
             "reason": TEXT,
+            "cause": TEXT,
             "actor": TEXT,
             "at": TIME,
         }
@@ -229,6 +249,8 @@ ANSWERS: dict[str, Schema] = {
             "end_when": COUNT,
         }
     ),
+    "Zone": _ZONE,
+    "Zones": _object({"zones": _list(_ref("Zone"))}),
     "Facility": _object({"facility": TEXT, "address": _map(TEXT), "phone": _or_null(TEXT)}),
     "Task": _object(
         {
@@ -313,7 +335,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET /stock/{sku}", "What is where, and what channels show", "agent ops pos warehouse", "Stock"),
     Operation(
         "POST /stock/movements",
-        "Receive, adjust, count or write off",
+        "Receive, adjust, count, set apart, release, scrap or put away",
         "ops warehouse",
         "Movement",
         201,
@@ -331,6 +353,8 @@ OPERATIONS: tuple[Operation, ...] = (
         form_required=False,
     ),
     Operation("PUT /facilities/{facility}", "Where parcels come from", "ops", "Facility", 200, FacilityForm),
+    Operation("PUT /facilities/{facility}/zones/{zone}", "The bins of a part of it", "ops", "Zone", 200, ZoneForm),
+    Operation("GET /facilities/{facility}/zones", "Its zones", "agent ops pos warehouse", "Zones"),
     Operation(
         "GET /warehouse/{facility}/work",
         "Open tasks, the most urgent first",

@@ -8,10 +8,10 @@ from typing import Any
 from oms.bootstrap import app
 from oms.channels.registry import channel_names
 from oms.fulfillment.carrier import Address
-from oms.fulfillment.facilities import put_facility
-from oms.inventory.forms import FACILITY_PATTERN, FacilityForm, ListingForm, MovementForm, ProductForm
-from oms.inventory.model import Listing, Product
-from oms.inventory.store import Movement
+from oms.fulfillment.facilities import Zone, put_facility, put_zone, zones
+from oms.inventory.backorders import queue_of
+from oms.inventory.forms import FACILITY_PATTERN, FacilityForm, ListingForm, MovementForm, ProductForm, ZoneForm
+from oms.inventory.model import Listing, Movement, Product
 from oms.inventory.views import product_view, stock_view
 from oms.runtime import errors
 from oms.runtime.http import ApiRequest, ApiResponse, dispatch, field_problem
@@ -48,6 +48,9 @@ def put_product(request: ApiRequest) -> ApiResponse:
         vendors=tuple(vendor.model_dump(exclude_none=True) for vendor in form.vendors),
         kit={part.sku: part.quantity for part in form.kit},
         stripes=form.stripes,
+        safety_stock=form.safety_stock,
+        low_stock_at=form.low_stock_at,
+        backorder=form.backorder,
     )
     return ApiResponse(200, product_view(app().inventory.put_product(product, app().clock())))
 
@@ -64,7 +67,13 @@ def get_stock(request: ApiRequest) -> ApiResponse:
     product = _product(request)
     inventory = app().inventory
     level = inventory.sellable(product.sku, product)
-    view = stock_view(product.sku, level.available, inventory.locations(product.sku), inventory.states_of(product.sku))
+    view = stock_view(
+        product.sku,
+        level.available,
+        inventory.locations(product.sku),
+        inventory.states_of(product.sku),
+        queue_of(inventory, product.sku),
+    )
     if product.kit:
         # A kit has no units of its own: what is on hand or reserved is told of its parts.
         view |= {"reserved": 0, "kit": dict(product.kit)}
@@ -72,7 +81,7 @@ def get_stock(request: ApiRequest) -> ApiResponse:
 
 
 def move_stock(request: ApiRequest) -> ApiResponse:
-    """Receive, adjust, count or write off units."""
+    """Receive, adjust, count, set apart, release, scrap or put away units."""
     request.require_group("ops", "warehouse")
     key = request.idempotency_key()
     form = request.parse(MovementForm)
@@ -86,6 +95,7 @@ def move_stock(request: ApiRequest) -> ApiResponse:
         actor=request.actor,
         key=key,
         at=app().clock(),
+        to_bin=form.to_bin or "",
     )
     return ApiResponse(201, app().inventory.move(movement))
 
@@ -119,6 +129,26 @@ def put_facility_address(request: ApiRequest) -> ApiResponse:
     return ApiResponse(200, {"facility": request.path["facility"], "address": told, "phone": form.phone})
 
 
+def put_facility_zone(request: ApiRequest) -> ApiResponse:
+    """Say which bins a part of a facility has."""
+    request.require_group("ops")
+    form = request.parse(ZoneForm)
+    facility, code = _facility_code(request.path["facility"]), _facility_code(request.path["zone"])
+    put_zone(app().inventory, facility, Zone(code, form.name, tuple(form.bins)), app().clock())
+    return ApiResponse(200, {"facility": facility, "zone": code, "name": form.name, "bins": form.bins})
+
+
+def list_zones(request: ApiRequest) -> ApiResponse:
+    """Show a facility's zones."""
+    request.require_group(*STAFF)
+    facility = _facility_code(request.path["facility"])
+    found = [
+        {"facility": facility, "zone": zone.code, "name": zone.name, "bins": list(zone.bins)}
+        for zone in zones(app().inventory, facility)
+    ]
+    return ApiResponse(200, {"zones": found})
+
+
 def _facility_code(text: str) -> str:
     if not re.fullmatch(FACILITY_PATTERN, text):
         raise field_problem([("facility", "lower-case letters, digits and hyphens, 32 at most")])
@@ -140,6 +170,8 @@ ROUTES = {
     "POST /stock/movements": move_stock,
     "PUT /stock/{sku}/listings/{channel}": put_listing,
     "PUT /facilities/{facility}": put_facility_address,
+    "PUT /facilities/{facility}/zones/{zone}": put_facility_zone,
+    "GET /facilities/{facility}/zones": list_zones,
 }
 
 

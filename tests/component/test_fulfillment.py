@@ -20,7 +20,7 @@ from oms.channels.port import (
 from oms.fulfillment.facilities import put_facility
 from oms.fulfillment.offering import OfferTasks
 from oms.fulfillment.pausing import RunSuperseded
-from oms.inventory.store import Movement
+from oms.inventory.model import Movement
 from oms.orders.model import Effect, Event
 from oms.orders.store import Change
 from tests.support.floor import ORIGIN, Floor

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from local.simulators.core import Request
-from oms.inventory.store import Movement
+from oms.inventory.model import Movement
 from tests.simulation.checkers import Books, Violation
 from tests.simulation.system import CHANNELS, Reply, System
 

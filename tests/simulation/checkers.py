@@ -171,7 +171,7 @@ def _skus_touched(books: Books, changes: list[Change]) -> set[str]:
     touched: set[str] = set()
     for change in changes:
         if change.table == "InventoryTable":
-            if change.entity in {"stock", "location"}:
+            if change.entity in {"stock", "location", "backorders"}:
                 touched.add(change.key[0].removeprefix("SKU#"))
             continue
         if change.entity == "order":
@@ -213,14 +213,18 @@ def stock_identity(books: Books, changes: list[Change]) -> None:
     """Available plus promised equals what lies on the shelves and can be sold."""
     for sku in _skus_touched(books, changes):
         items = books.sku(sku)
-        shelf = sum(place["on_hand"] - place["damaged"] for place in starting(items, "LOCATION#"))
-        available = books.available(sku)
+        places = starting(items, "LOCATION#")
+        shelf = sum(place["on_hand"] - place["damaged"] - place["quarantined"] for place in places)
+        available = books.available(sku) + items.get("BACKORDERS", {}).get("pool", 0)
         held = sum(held_units(books.order(pk)).get(sku, 0) for pk in books.holders[sku])
         require(
             available + held == shelf,
             "stock_identity",
-            f"{sku}: available {available} + promised {held} ≠ sellable on the shelves {shelf}",
+            f"{sku}: available and earmarked {available} + promised {held} ≠ sellable on the shelves {shelf}",
         )
+
+
+_COUNTERS = ("on_hand", "allocated", "unallocated", "damaged", "quarantined")
 
 
 @safety
@@ -233,10 +237,15 @@ def nothing_negative(books: Books, changes: list[Change]) -> None:
         if item["entity"] == "stock":
             require(item["available"] >= 0, "nothing_negative", f"{change.key}: {item['available']} available")
         if item["entity"] == "location":
-            counters = {name: item[name] for name in ("on_hand", "allocated", "damaged", "unallocated")}
-            require(min(counters.values()) >= 0, "nothing_negative", f"{change.key}: {counters}")
-            whole = counters["unallocated"] + counters["allocated"] + counters["damaged"]
+            counters = {name: item[name] for name in _COUNTERS}
+            bins = {name: units for name, units in item.items() if name.startswith("bin#")}
+            require(min((*counters.values(), *bins.values())) >= 0, "nothing_negative", f"{change.key}: {item}")
+            whole = sum(counters.values()) - counters["on_hand"]
             require(whole == counters["on_hand"], "nothing_negative", f"{change.key}: {counters} do not add up")
+            require(sum(bins.values()) == whole, "nothing_negative", f"{change.key}: {bins} are not {whole} units")
+            apart = (counters["damaged"], counters["quarantined"])
+            kept = (bins.get("bin#DAMAGED", 0), bins.get("bin#QUARANTINE", 0))
+            require(apart == kept, "nothing_negative", f"{change.key}: {apart} set apart, {kept} in their bins")
 
 
 @safety
@@ -267,9 +276,9 @@ def movements_have_causes(books: Books, changes: list[Change]) -> None:
             moved[place["sku"], place["facility"]] += new.get("on_hand", 0) - old.get("on_hand", 0)
         if change.entity == "movement" and change.new and change.old is None:
             item = change.new
-            if item["type"] != "damage":
-                explained[item["sku"], item["facility"]] += item["change"]
-            require(bool(item["reason"]), "movements_have_causes", f"{change.key} has no reason")
+            explained[item["sku"], item["facility"]] += item["on_hand"]
+            told = bool(item["reason"] and item["cause"] and item["actor"])
+            require(told, "movements_have_causes", f"{change.key} has no reason")
         if change.entity == "shipment" and change.new:
             before = change.old["status"] if change.old else ""
             if change.new["status"] == "shipped" and before != "shipped":

@@ -24,8 +24,7 @@ from typing import Any
 
 from oms.fulfillment.dispatch import ShipParcels
 from oms.fulfillment.facilities import put_facility
-from oms.inventory.model import Listing, Product
-from oms.inventory.store import Movement
+from oms.inventory.model import Listing, Movement, Product
 from oms.orders.store import order_from_item
 from tests.simulation import actors, staff
 from tests.simulation.backend import Call

@@ -32,8 +32,8 @@ from local.simulators.shopify import ShopifyCore
 from local.simulators.stripe import StripeCore, sign
 from local.simulators.webhook import WebhookCore
 from oms import bootstrap
-from oms.inventory.model import Listing, Product
-from oms.inventory.store import Movement
+from oms.inventory.backorders import queue_of
+from oms.inventory.model import Listing, Movement, Product
 from oms.orders.model import Order, order_id_for
 from oms.runtime.clock import to_text
 from oms.runtime.dynamo import from_item, to_item
@@ -349,7 +349,8 @@ class Shop:
             (write,) = self.app.inventory._product_writes(product, None, self.now)
             stock = {"pk": f"SKU#{sku}", "sk": "STOCK#0", "entity": "stock", "sku": sku}
             place = {"pk": f"SKU#{sku}", "sk": "LOCATION#main", "entity": "location", "sku": sku, "facility": "main"}
-            counted = {"on_hand": quantity, "unallocated": quantity, "allocated": 0, "damaged": 0}
+            counted = {"on_hand": quantity, "unallocated": quantity, "allocated": 0, "damaged": 0, "quarantined": 0}
+            counted["bin#A-01"] = quantity
             for item in (
                 write.action["Put"]["Item"],
                 to_item({**stock, "available": quantity, "version": 1, "changed_at": to_text(self.now)}),
@@ -370,7 +371,8 @@ class Shop:
         return self.app.orders.require(order_id_for(channel, external_id))
 
     def identity_holds(self, *skus: str) -> bool:
-        """Whether available + (promised − oversold) = on hand − damaged, for each SKU."""
+        """Whether available + earmarked + (promised − oversold) = sound units on hand, for each SKU, and the bins of
+        each place add up to what lies there."""
         items = list(_everything(self.app.orders.table))
         for sku in skus:
             held = 0
@@ -380,7 +382,10 @@ class Shop:
                     if order:
                         held += order.promised().get(sku, 0) - order.oversold.get(sku, 0) * bool(order.promised())
             places = self.app.inventory.locations(sku).values()
-            if self.available(sku) + held != sum(place.on_hand - place.damaged for place in places):
+            pool = queue_of(self.app.inventory, sku).pool
+            if self.available(sku) + pool + held != sum(place.sound for place in places):
+                return False
+            if any(sum(place.bins.values()) != place.on_hand for place in places):
                 return False
         return True
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from oms.fulfillment.carrier import Address
-from oms.inventory.store import DynamoInventory, sku_key
+from oms.inventory.model import DOCK
+from oms.inventory.store import DynamoInventory
 from oms.runtime.clock import to_text
-from oms.runtime.dynamo import Write
 
 DEFAULT_FACILITY = "main"
 
@@ -45,10 +44,40 @@ def facility_address(inventory: DynamoInventory, code: str) -> Address:
     return Address(**item["address"])
 
 
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """A part of a facility's floor, with the bins in it."""
+
+    code: str
+    name: str
+    bins: tuple[str, ...]
+
+
+def put_zone(inventory: DynamoInventory, facility: str, zone: Zone, now: datetime) -> None:
+    """Create or replace a zone."""
+    item = {
+        "pk": facility_key(facility),
+        "sk": f"ZONE#{zone.code}",
+        "entity": "zone",
+        "code": zone.code,
+        "name": zone.name,
+        "bins": list(zone.bins),
+        "updated_at": to_text(now),
+    }
+    inventory.table.transact([inventory.table.put("zone", item, None)])
+
+
+def zones(inventory: DynamoInventory, facility: str) -> list[Zone]:
+    """A facility's zones, by code."""
+    found = inventory.table.query(facility_key(facility), "ZONE#")
+    return [Zone(item["code"], item["name"], tuple(item["bins"])) for item in found]
+
+
 def bins(inventory: DynamoInventory, facility: str, skus: Iterable[str]) -> dict[str, str]:
-    """The bin in which each SKU lies at a facility; SKUs without one are absent."""
-    items = inventory.table.batch_get([(sku_key(sku), f"LOCATION#{facility}") for sku in skus])
-    return {item["sku"]: item["bin"] for item in items if item.get("bin")}
+    """The bin to pick each SKU from at a facility; SKUs that nobody put away are absent."""
+    places = inventory.locations_at(facility, skus)
+    first = {sku: next(iter(place.pickable), DOCK) for sku, place in places.items()}
+    return {sku: name for sku, name in first.items() if name != DOCK}
 
 
 def free_units(inventory: DynamoInventory, skus: Iterable[str]) -> dict[str, dict[str, int]]:
@@ -56,52 +85,10 @@ def free_units(inventory: DynamoInventory, skus: Iterable[str]) -> dict[str, dic
     free: dict[str, dict[str, int]] = {}
     for sku in skus:
         for facility, place in inventory.locations(sku).items():
-            units = place.on_hand - place.damaged - place.allocated
+            units = place.sound - place.allocated
             if units > 0:
                 free.setdefault(facility, {})[sku] = units
     return free
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Allocated units that are not there, and ``freed`` further ones of the SKU that are set free with them."""
-
-    sku: str
-    facility: str
-    quantity: int
-    freed: int = 0
-
-
-def write_off(
-    inventory: DynamoInventory, loss: Loss, *, reason: str, actor: str, cause: str, now: datetime
-) -> list[Write]:
-    """The actions that take a loss off the books, with the movement that says why."""
-    at = to_text(now)
-    place = inventory.table.update(
-        f"write off {loss.sku}",
-        (sku_key(loss.sku), f"LOCATION#{loss.facility}"),
-        "SET on_hand = on_hand - :lost, allocated = allocated - :both, unallocated = unallocated + :freed, "
-        "updated_at = :now",
-        "allocated >= :both AND on_hand >= :lost",
-        values={":lost": loss.quantity, ":freed": loss.freed, ":both": loss.quantity + loss.freed, ":now": at},
-    )
-    movement_id = hashlib.sha256(f"{cause}\x1f{loss.sku}".encode()).hexdigest()[:20]
-    movement = {
-        "pk": sku_key(loss.sku),
-        "sk": f"MOVEMENT#{at}#{movement_id}",
-        "entity": "movement",
-        "movement_id": movement_id,
-        "type": "short",
-        "sku": loss.sku,
-        "quantity": loss.quantity,
-        "change": -loss.quantity,
-        "facility": loss.facility,
-        "bin": "",
-        "reason": reason,
-        "actor": actor,
-        "at": at,
-    }
-    return [place, inventory.table.put("journal", movement)]
 
 
 def address_of(order_address: Mapping[str, str], customer: Mapping[str, str]) -> Address:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from oms.fulfillment.facilities import Loss, bins, write_off
+from oms.fulfillment.facilities import bins
 from oms.fulfillment.pausing import held
 from oms.fulfillment.shipments import (
     DONE_IN,
@@ -28,7 +28,8 @@ from oms.fulfillment.shipments import (
     shipment_from_item,
     units_of,
 )
-from oms.inventory.model import Product
+from oms.inventory.model import Location, Product
+from oms.inventory.movements import Loss, write_off
 from oms.inventory.store import DynamoInventory
 from oms.orders.model import Event, Order
 from oms.orders.store import Change, DynamoOrders
@@ -43,6 +44,9 @@ _REMEMBERED_SCANS = 20
 _ATTEMPTS = 8
 _DONE_EVENT = {"pick": "ShipmentPicked", "pack": "ShipmentPacked"}
 _DONE = {"pick": ShipmentStatus.PICKED, "pack": ShipmentStatus.PACKED}
+
+Step = tuple[Shipment, Event | None, Sequence[Write]]
+"""A shipment as it should be, the event if its status changed, and what else must happen with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +145,10 @@ class Floor:
         """Begin a task and show it; again is harmless. Raises ``NotFound`` and ``Conflict``."""
         shipment_id, kind = parse_task_id(task)
 
-        def begun(shipment: Shipment) -> tuple[Shipment, Event | None] | None:
+        def begun(shipment: Shipment) -> Step | None:
             _require_open(shipment, kind)
             after, event = _begun(shipment, kind, actor)
-            return (after, event) if after is not shipment else None
+            return (after, event, ()) if after is not shipment else None
 
         return self._shown(self._work_on(shipment_id, begun), kind)
 
@@ -159,7 +163,7 @@ class Floor:
         sku = scanned.sku or self.inventory.sku_of_barcode(scanned.barcode) or ""
         counted = Scan(marker, scanned.digest(), sku, 0)
 
-        def count(shipment: Shipment) -> tuple[Shipment, Event | None] | None:
+        def count(shipment: Shipment) -> Step | None:
             nonlocal counted
             known = next((scan for scan in shipment.scans if scan.key == marker), None) if marker else None
             if known:
@@ -168,7 +172,8 @@ class Floor:
                 counted = known
                 return None
             _require_open(shipment, kind)
-            self._check(shipment, kind, sku, scanned)
+            place = self.inventory.location(sku, shipment.facility) if kind == "pick" and sku else None
+            _check(shipment, kind, sku, scanned, place)
             after, event = _begun(shipment, kind, actor)
             total = after.scanned(kind).get(sku, 0) + scanned.quantity
             counted = replace(counted, scanned=total)
@@ -176,7 +181,8 @@ class Floor:
             after = replace(after, picked=seen) if kind == "pick" else replace(after, packed=seen)
             if marker:
                 after = replace(after, scans=(*after.scans, counted)[-_REMEMBERED_SCANS:])
-            return after, event
+            taken = [self.inventory.pick(place, scanned.quantity, scanned.bin, self.clock())] if place else ()
+            return after, event, taken
 
         shipment = self._work_on(shipment_id, count)
         required = shipment.required.get(counted.sku, 0)
@@ -231,7 +237,7 @@ class Floor:
         """
         shipment_id, kind = parse_task_id(task)
 
-        def done(shipment: Shipment) -> tuple[Shipment, Event | None] | None:
+        def done(shipment: Shipment) -> Step | None:
             if shipment.status in DONE_IN[kind]:
                 return None
             _require_open(shipment, kind)
@@ -242,16 +248,14 @@ class Floor:
             # A parcel that went on after a short pick may have all it needs before anybody begins.
             begun, _ = _begun(shipment, kind, actor)
             after = replace(begun.moved_to(_DONE[kind]), task=_ended(begun, "done"))
-            return after, Event(_DONE_EVENT[kind], actor, "warehouse", _which(shipment))
+            return after, Event(_DONE_EVENT[kind], actor, "warehouse", _which(shipment)), ()
 
         self._work_on(shipment_id, done)
         return {"task_id": task, "state": "done", "status": _DONE[kind].value}
 
     # ---- inside --------------------------------------------------------------------------------------------------
 
-    def _work_on(
-        self, shipment_id: str, decide: Callable[[Shipment], tuple[Shipment, Event | None] | None]
-    ) -> Shipment:
+    def _work_on(self, shipment_id: str, decide: Callable[[Shipment], Step | None]) -> Shipment:
         """Change a shipment: together with its order when there is an event, else alone."""
         shipments = self.shipments
         for attempt in range(_ATTEMPTS):
@@ -259,38 +263,19 @@ class Floor:
             decision = decide(seen)
             if decision is None:
                 return seen
-            after, event = decision
-            write = shipments.put(seen, after)
+            after, event, more = decision
+            writes = [shipments.put(seen, after), *more]
             try:
                 if event is None:
-                    shipments.table.transact([write])
+                    shipments.table.transact(writes)
                 else:
                     order = self.orders.require(seen.order_id)
-                    self.orders.apply(order, Change(order, event, [write]), self.clock())
+                    self.orders.apply(order, Change(order, event, writes), self.clock())
             except ConditionsFailed:
                 shipments.table.back_off(attempt)
                 continue
             return replace(after, version=seen.version + 1)
         raise Contention(f"shipment {shipment_id}")
-
-    def _check(self, shipment: Shipment, kind: str, sku: str, scanned: Scanned) -> None:
-        """Raises ``Conflict`` unless this item belongs in the parcel now."""
-        expected = _expected(shipment, kind)
-        what = {"sku": sku or None, "barcode": scanned.barcode or None, "quantity": scanned.quantity}
-        wanted = next((entry for entry in expected if entry["sku"] == sku), None)
-        if not sku:
-            _refuse("unknown_barcode", f"No product has the barcode {scanned.barcode}.", expected, what)
-        elif wanted is None:
-            names = ", ".join(str(entry["sku"]) for entry in expected if entry["remaining"]) or "nothing more"
-            _refuse("wrong_item", f"This parcel needs {names}; scanned was {sku}.", expected, what)
-        elif scanned.quantity > wanted["remaining"]:
-            told = f"{wanted['remaining']} more of {sku} belong in this parcel; scanned were {scanned.quantity}."
-            _refuse("too_many", told, expected, what)
-        if scanned.bin and kind == "pick":
-            place = bins(self.inventory, shipment.facility, [sku]).get(sku)
-            if place and place != scanned.bin:
-                told = f"{sku} is to be picked from {place}, not from {scanned.bin}."
-                _refuse("wrong_bin", told, expected, {**what, "bin": scanned.bin, "expected_bin": place})
 
     def _without(self, order: Order, shipment: Shipment, sku: str, quantity: int, reason: str, actor: str) -> Change:
         """The change that takes missing units out of a parcel and off the books, and holds the order."""
@@ -299,23 +284,44 @@ class Floor:
         required = kept.required
         picked = {name: min(units, required[name]) for name, units in kept.picked.items() if name in required}
         after = replace(kept.moved_to(ShipmentStatus.SHORT), picked=picked, task=_ended(shipment, "short"))
+        back = {name: units - picked.get(name, 0) for name, units in shipment.picked.items()}
         cause = f"short:{shipment.shipment_id}:{shipment.version}"
         writes: list[Write] = [self.shipments.put(shipment, after)]
         writes += write_off(
             self.inventory,
-            Loss(sku, shipment.facility, quantity, freed.pop(sku, 0)),
+            Loss(sku, shipment.facility, quantity, freed.pop(sku, 0), back.get(sku, 0)),
             reason=reason,
             actor=actor,
             cause=cause,
             now=now,
         )
         writes += [
-            self.inventory.deallocate(name, shipment.facility, units, now) for name, units in sorted(freed.items())
+            self.inventory.deallocate(name, shipment.facility, units, now, picked=back.get(name, 0))
+            for name, units in sorted(freed.items())
         ]
         oversold = {**order.oversold, sku: order.oversold.get(sku, 0) + quantity}
         stopped = held(replace(order, oversold=oversold), "inventory", f"short pick of {sku}", "warehouse", now)
         data = {**_which(shipment), "sku": sku, "units": quantity}
         return Change(stopped, Event("PickShort", actor, reason, data), writes)
+
+
+def _check(shipment: Shipment, kind: str, sku: str, scanned: Scanned, place: Location | None) -> None:
+    """Raises ``Conflict`` unless this item belongs in the parcel now."""
+    expected = _expected(shipment, kind)
+    what = {"sku": sku or None, "barcode": scanned.barcode or None, "quantity": scanned.quantity}
+    wanted = next((entry for entry in expected if entry["sku"] == sku), None)
+    if not sku:
+        _refuse("unknown_barcode", f"No product has the barcode {scanned.barcode}.", expected, what)
+    elif wanted is None:
+        names = ", ".join(str(entry["sku"]) for entry in expected if entry["remaining"]) or "nothing more"
+        _refuse("wrong_item", f"This parcel needs {names}; scanned was {sku}.", expected, what)
+    elif scanned.quantity > wanted["remaining"]:
+        told = f"{wanted['remaining']} more of {sku} belong in this parcel; scanned were {scanned.quantity}."
+        _refuse("too_many", told, expected, what)
+    if scanned.bin and place and scanned.bin not in place.pickable:
+        first = next(iter(place.pickable), None)
+        told = f"{sku} is to be picked from {first}, not from {scanned.bin}."
+        _refuse("wrong_bin", told, expected, {**what, "bin": scanned.bin, "expected_bin": first})
 
 
 def _taken_out(order: Order, shipment: Shipment, sku: str, quantity: int) -> tuple[Shipment, Counter[str]]:

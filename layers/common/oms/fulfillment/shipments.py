@@ -302,12 +302,18 @@ def finish_cancellation(shipments: DynamoShipments, inventory: DynamoInventory, 
 
 
 def freed_places(inventory: DynamoInventory, shipments: Sequence[Shipment], now: datetime) -> list[Write]:
-    """The actions that set these parcels' units free, one for each SKU and facility."""
+    """The actions that set these parcels' units free, one for each SKU and facility; picked ones wait on the dock."""
     held: Counter[tuple[str, str]] = Counter()
+    picked: Counter[tuple[str, str]] = Counter()
     for shipment in shipments:
         for unit in shipment.units:
             held[unit.sku, shipment.facility] += unit.quantity
-    return [inventory.deallocate(sku, facility, quantity, now) for (sku, facility), quantity in sorted(held.items())]
+        for sku, units in shipment.picked.items():
+            picked[sku, shipment.facility] += units
+    return [
+        inventory.deallocate(sku, facility, quantity, now, picked=picked[sku, facility])
+        for (sku, facility), quantity in sorted(held.items())
+    ]
 
 
 # ---- items and views -------------------------------------------------------------------------------------------------

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
+from oms.inventory.model import DOCK, STAGING
 from oms.orders.forms import AddressForm, Form, ShortText, Sku
 from oms.orders.pricing import CURRENCIES
 
@@ -13,6 +14,16 @@ FACILITY_PATTERN = r"^[a-z0-9][a-z0-9-]{0,31}$"
 Code = Annotated[str, StringConstraints(pattern=FACILITY_PATTERN)]
 Barcode = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]{4,32}$")]
 Units = Annotated[int, Field(ge=0, le=10_000_000)]
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=200)]
+
+
+def _of_the_shop(code: str) -> str:
+    if code in STAGING - {DOCK}:
+        raise ValueError(f"{code} is kept by the system")
+    return code
+
+
+BinCode = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$"), AfterValidator(_of_the_shop)]
 
 
 class PriceForm(Form):
@@ -61,6 +72,9 @@ class ProductForm(Form):
     vendors: list[VendorForm] = Field(default_factory=list, max_length=20)
     kit: list[KitPartForm] = Field(default_factory=list, max_length=20)
     stripes: Annotated[int, Field(ge=1, le=64)] = 1
+    safety_stock: Units = 0
+    low_stock_at: Units | None = None
+    backorder: bool = False
 
     @model_validator(mode="after")
     def _parts_are_distinct(self) -> ProductForm:
@@ -75,23 +89,43 @@ class ProductForm(Form):
 
 
 class MovementForm(Form):
-    """``POST /stock/movements``. ``adjust`` may be negative; ``count`` is what was found, zero included."""
+    """``POST /stock/movements``. ``adjust`` may be negative; ``count`` is what was found in the bin, zero included.
 
-    type: Literal["receive", "adjust", "damage", "count"]
+    ``put_away`` moves units from ``bin`` (else from where they lie) into ``to_bin``; ``release`` takes them out of
+    quarantine into ``bin``; ``scrap`` lets damaged units go. Units without a ``bin`` lie on the dock.
+    """
+
+    type: Literal["receive", "adjust", "damage", "count", "quarantine", "release", "scrap", "put_away"]
     sku: Sku
     quantity: Annotated[int, Field(ge=-10_000_000, le=10_000_000)]
     facility: Code = "main"
-    bin: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")] | None = None
-    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=200)]
+    bin: BinCode | None = None
+    to_bin: BinCode | None = None
+    reason: Reason
 
     @model_validator(mode="after")
     def _quantity_fits(self) -> MovementForm:
-        if self.type in ("receive", "damage") and self.quantity < 1:
-            raise ValueError(f"quantity of {self.type} must be at least 1")
         if self.type == "adjust" and self.quantity == 0:
             raise ValueError("quantity of adjust must not be 0")
         if self.type == "count" and self.quantity < 0:
             raise ValueError("quantity of count must not be negative")
+        if self.type not in ("adjust", "count") and self.quantity < 1:
+            raise ValueError(f"quantity of {self.type} must be at least 1")
+        if (self.type == "put_away") != (self.to_bin is not None):
+            raise ValueError("to_bin belongs to put_away, and to nothing else")
+        return self
+
+
+class ZoneForm(Form):
+    """``PUT /facilities/{facility}/zones/{zone}``: a part of the floor and the bins in it."""
+
+    name: ShortText
+    bins: list[BinCode] = Field(default_factory=list, max_length=5_000)
+
+    @model_validator(mode="after")
+    def _bins_are_distinct(self) -> ZoneForm:
+        if len(set(self.bins)) != len(self.bins):
+            raise ValueError("bins names one twice")
         return self
 
 

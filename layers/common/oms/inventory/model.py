@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
+
+DOCK = "DOCK"
+"""The bin of units that nobody has put away: every facility has one."""
+PACKING = "PACKING"
+"""Where picked units wait until their parcel leaves."""
+DAMAGED = "DAMAGED"
+QUARANTINE = "QUARANTINE"
+STAGING = frozenset({DOCK, PACKING, DAMAGED, QUARANTINE})
+"""Bins that exist without being made."""
+_NOT_PICKED_FROM = frozenset({PACKING, DAMAGED, QUARANTINE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +37,12 @@ class Product:
     """Over how many counters a sale is spread."""
     stripe_span: int = 1
     """The most counters there ever were: all of them are read when every unit counts."""
+    safety_stock: int = 0
+    """Units that no channel is told of: what a channel sells before we hear of it comes out of them."""
+    low_stock_at: int | None = None
+    """An alert is raised when no more than so many units may be promised; None asks for none."""
+    backorder: bool = False
+    """Whether our own sales are accepted beyond the stock, to be filled from what comes in."""
     version: int = 0
 
     def parts(self, quantity: int) -> dict[str, int]:
@@ -45,7 +63,8 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Units at one facility. ``on_hand`` is what is physically there; ``allocated`` of it is meant for parcels."""
+    """Units at one facility. ``on_hand`` is what is physically there, the sum of its ``bins``; ``allocated`` of it is
+    meant for parcels, ``damaged`` and ``quarantined`` of it cannot be sold."""
 
     sku: str
     facility: str
@@ -53,6 +72,59 @@ class Location:
     allocated: int = 0
     damaged: int = 0
     bins: Mapping[str, int] = field(default_factory=dict)
+    quarantined: int = 0
+
+    @property
+    def sound(self) -> int:
+        """Units that can be sold or are sold already."""
+        return self.on_hand - self.damaged - self.quarantined
+
+    @property
+    def pickable(self) -> dict[str, int]:
+        """Units by bin that a picker may take, in the order in which they should be: what was put away before what
+        was not, and small rests first, so that bins become empty."""
+        open_bins = [(name, units) for name, units in self.bins.items() if units > 0 and name not in _NOT_PICKED_FROM]
+        return dict(sorted(open_bins, key=lambda entry: (entry[0] == DOCK, entry[1], entry[0])))
+
+    def picks(self, quantity: int, first: str = "") -> dict[str, int]:
+        """From which bins ``quantity`` units are taken, ``first`` before the others; fewer when there are fewer."""
+        chosen: dict[str, int] = {}
+        for name in sorted(self.pickable, key=lambda each: each != first):
+            units = min(quantity - sum(chosen.values()), self.bins[name])
+            if units > 0:
+                chosen[name] = units
+        return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """A change of physical stock. ``key`` is the caller's idempotency key: one key, one movement.
+
+    ``quantity`` is positive except for ``adjust``; of a ``count`` it is what was found. ``bin`` is where the units are
+    or come from, ``to_bin`` where they go when both are ours.
+    """
+
+    kind: str
+    sku: str
+    quantity: int
+    facility: str
+    bin: str
+    reason: str
+    actor: str
+    key: str
+    at: datetime
+    to_bin: str = ""
+    cause: str = "operator"
+
+    def digest(self) -> str:
+        """What must be equal for two requests with one key to be the same request."""
+        told = (self.kind, self.sku, str(self.quantity), self.facility, self.bin, self.to_bin, self.reason)
+        return hashlib.sha256("\x1f".join(told).encode()).hexdigest()
+
+    @property
+    def movement_id(self) -> str:
+        """The same for every repeat of the request."""
+        return hashlib.sha256(self.key.encode()).hexdigest()[:20]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from oms.inventory.model import Listing, Location, Product, Take, even_shares, spread
+from oms.inventory.model import DOCK, PACKING, Listing, Location, Movement, Product, Take
 from oms.runtime import errors
 from oms.runtime.clock import from_text, to_text
 from oms.runtime.dynamo import MAX_ACTIONS, ConditionsFailed, Contention, Item, Table, Write
 
-_REPLAY_WINDOW = timedelta(days=35)
 _ATTEMPTS = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Movement:
-    """A change of physical stock. ``key`` is the caller's idempotency key: one key, one movement."""
-
-    kind: str
-    sku: str
-    quantity: int
-    facility: str
-    bin: str
-    reason: str
-    actor: str
-    key: str
-    at: datetime
-
-    def digest(self) -> str:
-        """What must be equal for two requests with one key to be the same request."""
-        told = (self.kind, self.sku, str(self.quantity), self.facility, self.bin, self.reason)
-        return hashlib.sha256("\x1f".join(told).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +108,9 @@ class DynamoInventory:
             "kit": dict(product.kit),
             "stripes": product.stripes,
             "stripe_span": product.stripe_span,
+            "safety_stock": product.safety_stock,
+            "low_stock_at": product.low_stock_at,
+            "backorder": product.backorder,
             "version": product.version,
             "updated_at": to_text(now),
         }
@@ -228,167 +209,71 @@ class DynamoInventory:
 
     # ---- places --------------------------------------------------------------------------------------------------
 
+    def location(self, sku: str, facility: str) -> Location:
+        """What lies at one facility; empty where nothing ever lay."""
+        item = self.table.get(sku_key(sku), f"LOCATION#{facility}")
+        return location_of(item) if item else Location(sku, facility)
+
+    def locations_at(self, facility: str, skus: Iterable[str]) -> dict[str, Location]:
+        """What lies of these SKUs at one facility; SKUs that never lay there are absent."""
+        items = self.table.batch_get([(sku_key(sku), f"LOCATION#{facility}") for sku in skus])
+        return {item["sku"]: location_of(item) for item in items}
+
     def locations(self, sku: str) -> dict[str, Location]:
         """Units by facility."""
-        return {item["facility"]: _location(item) for item in self.table.query(sku_key(sku), "LOCATION#")}
+        return {item["facility"]: location_of(item) for item in self.table.query(sku_key(sku), "LOCATION#")}
+
+    def place(
+        self,
+        label: str,
+        sku: str,
+        facility: str,
+        changes: Mapping[str, int],
+        now: datetime,
+        *,
+        seen: Mapping[str, int] | None = None,
+    ) -> Write:
+        """The action that changes what lies at a facility, or fails when one of the counters it lowers is too low.
+
+        ``changes`` names counters (``on_hand``, ``allocated``, ``unallocated``, ``damaged``, ``quarantined``) and bins
+        (``bin#<code>``); ``seen`` are values that must still be so.
+        """
+        return self.table.update(
+            label, (sku_key(sku), f"LOCATION#{facility}"), **_place_change(sku, facility, changes, to_text(now), seen)
+        )
 
     def allocate(self, sku: str, facility: str, quantity: int, now: datetime) -> Write:
         """The action that sets units at a facility aside for a parcel, or fails when too few are free."""
-        return self.table.update(
-            f"allocate {sku}",
-            (sku_key(sku), f"LOCATION#{facility}"),
-            "SET unallocated = unallocated - :q, allocated = allocated + :q, updated_at = :now",
-            "unallocated >= :q",
-            values={":q": quantity, ":now": to_text(now)},
-        )
+        changes = {"unallocated": -quantity, "allocated": quantity}
+        return self.place(f"allocate {sku}", sku, facility, changes, now)
 
-    def deallocate(self, sku: str, facility: str, quantity: int, now: datetime) -> Write:
-        """The action that sets allocated units free again."""
-        return self.table.update(
-            f"deallocate {sku}",
-            (sku_key(sku), f"LOCATION#{facility}"),
-            "SET unallocated = unallocated + :q, allocated = allocated - :q, updated_at = :now",
-            "allocated >= :q",
-            values={":q": quantity, ":now": to_text(now)},
-        )
+    def deallocate(self, sku: str, facility: str, quantity: int, now: datetime, *, picked: int = 0) -> Write:
+        """The action that sets allocated units free again; those that were ``picked`` go back to the dock."""
+        changes = {"allocated": -quantity, "unallocated": quantity}
+        if picked:
+            changes |= {bin_name(PACKING): -picked, bin_name(DOCK): picked}
+        return self.place(f"deallocate {sku}", sku, facility, changes, now)
+
+    def pick(self, place: Location, quantity: int, bin: str, now: datetime) -> Write:
+        """The action that takes units out of their bins into packing: from ``bin`` first, then from where the record
+        has them."""
+        taken = place.picks(quantity, bin)
+        changes = {bin_name(name): -units for name, units in taken.items()}
+        changes[bin_name(PACKING)] = sum(taken.values())
+        return self.place(f"pick {place.sku}", place.sku, place.facility, changes, now)
 
     def dispatch(self, sku: str, facility: str, quantity: int, now: datetime) -> Write:
-        """The action that lets allocated units leave: the only sale-side change of ``on_hand``."""
-        return self.table.update(
-            f"dispatch {sku}",
-            (sku_key(sku), f"LOCATION#{facility}"),
-            "SET on_hand = on_hand - :q, allocated = allocated - :q, updated_at = :now",
-            "allocated >= :q AND on_hand >= :q",
-            values={":q": quantity, ":now": to_text(now)},
-        )
+        """The action that lets picked units leave: the only sale-side change of ``on_hand``."""
+        changes = {"on_hand": -quantity, "allocated": -quantity, bin_name(PACKING): -quantity}
+        return self.place(f"dispatch {sku}", sku, facility, changes, now)
 
     # ---- movements -----------------------------------------------------------------------------------------------
 
     def move(self, movement: Movement) -> dict[str, Any]:
-        """Carry out a movement once per key and return it. Units are positive except for ``adjust``.
+        """Carry out a movement: see ``movements.move``."""
+        from oms.inventory import movements
 
-        receive adds; adjust adds or removes; damage sets units aside as unsellable; count sets what was counted.
-        Raises ``NotFound`` for an unknown SKU, ``Conflict`` when it would take units that are already promised, and
-        ``IdempotencyKeyReused``.
-        """
-        product = self.product(movement.sku)
-        if product is None:
-            raise errors.NotFound(f"There is no product {movement.sku}.")
-        if product.kit:
-            raise errors.Conflict(f"{movement.sku} is a kit: its stock is that of its parts.")
-        marker_key = (f"OPERATION#movement#{movement.key}", "OPERATION")
-        for attempt in range(_ATTEMPTS):
-            done = self.table.get(*marker_key)
-            if done:
-                return self._replayed(movement, done)
-            place = self.locations(movement.sku).get(movement.facility, Location(movement.sku, movement.facility))
-            delta = _sellable_change(movement, place)
-            record = self._record(movement, delta)
-            writes = [self._marker(movement, record), self._journal(movement, record)]
-            writes += self._place_writes(movement, delta, place)
-            writes += self._promise_writes(movement, product, delta)
-            try:
-                self.table.transact(writes)
-            except ConditionsFailed as failed:
-                refused = failed.of("place")
-                if refused and (refused.old or {}).get("unallocated", 0) < -delta:
-                    raise errors.Conflict(
-                        f"{movement.facility} does not have that many free units of {movement.sku}."
-                    ) from None
-                self.table.back_off(attempt)
-                continue
-            return record
-        raise Contention(f"movement of {movement.sku}")
-
-    def _replayed(self, movement: Movement, done: Item) -> dict[str, Any]:
-        if done["digest"] != movement.digest():
-            raise errors.IdempotencyKeyReused("This key was used for another movement.")
-        record: dict[str, Any] = done["record"]
-        return record
-
-    def _record(self, movement: Movement, delta: int) -> dict[str, Any]:
-        return {
-            "movement_id": hashlib.sha256(movement.key.encode()).hexdigest()[:20],
-            "type": movement.kind,
-            "sku": movement.sku,
-            "quantity": movement.quantity,
-            "change": delta,
-            "facility": movement.facility,
-            "bin": movement.bin,
-            "reason": movement.reason,
-            "actor": movement.actor,
-            "at": to_text(movement.at),
-        }
-
-    def _marker(self, movement: Movement, record: Mapping[str, Any]) -> Write:
-        return self.table.put(
-            "once",
-            {
-                "pk": f"OPERATION#movement#{movement.key}",
-                "sk": "OPERATION",
-                "entity": "operation",
-                "digest": movement.digest(),
-                "record": dict(record),
-                "ttl": int((movement.at + _REPLAY_WINDOW).timestamp()),
-            },
-        )
-
-    def _journal(self, movement: Movement, record: Mapping[str, Any]) -> Write:
-        sk = f"MOVEMENT#{record['at']}#{record['movement_id']}"
-        return self.table.put("journal", {"pk": sku_key(movement.sku), "sk": sk, "entity": "movement", **record})
-
-    def _place_writes(self, movement: Movement, delta: int, place: Location) -> list[Write]:
-        key = (sku_key(movement.sku), f"LOCATION#{movement.facility}")
-        if delta == 0:
-            return []
-        # A damaged unit is still on the shelf, so on_hand keeps it while it stops being free.
-        on_hand = 0 if movement.kind == "damage" else delta
-        damaged = movement.quantity if movement.kind == "damage" else 0
-        expression = (
-            "SET entity = :entity, sku = :sku, facility = :facility, "
-            "on_hand = if_not_exists(on_hand, :zero) + :on_hand, "
-            "unallocated = if_not_exists(unallocated, :zero) + :free, "
-            "allocated = if_not_exists(allocated, :zero), damaged = if_not_exists(damaged, :zero) + :damaged, "
-            "updated_at = :now"
-        )
-        values: dict[str, Any] = {
-            ":entity": "location",
-            ":sku": movement.sku,
-            ":facility": movement.facility,
-            ":zero": 0,
-            ":on_hand": on_hand,
-            ":free": delta,
-            ":damaged": damaged,
-            ":now": to_text(movement.at),
-        }
-        if movement.bin:
-            expression += ", bin = :bin"
-            values[":bin"] = movement.bin
-        conditions = []
-        if delta < 0:
-            conditions.append("unallocated >= :taken")
-            values[":taken"] = -delta
-        if movement.kind == "count" and place.on_hand:
-            # What was counted is only right about the units that were there when the difference was worked out.
-            conditions.append("on_hand = :seen")
-            values[":seen"] = place.on_hand
-        return [self.table.update("place", key, expression, " AND ".join(conditions) or None, values=values)]
-
-    def _promise_writes(self, movement: Movement, product: Product, delta: int) -> list[Write]:
-        cause = f"movement:{movement.kind}"
-        if delta > 0:
-            shares = even_shares(delta, product.stripes)
-            gives = [Take(product.sku, stripe, units) for stripe, units in enumerate(shares) if units]
-            return [self.give(give, cause, movement.at) for give in gives]
-        if delta == 0:
-            return []
-        stock = self.stripes(product)
-        if sum(stock) < -delta:
-            raise errors.Conflict(
-                f"Only {sum(stock)} units of {product.sku} are not promised to orders; {-delta} would be taken.",
-                extra={"available": sum(stock)},
-            )
-        return [self.take(take, cause, movement.at) for take in spread(product.sku, -delta, stock, 0)]
+        return movements.move(self, movement)
 
     def movements(self, sku: str, limit: int = 100) -> list[Item]:
         """The latest movements, newest first."""
@@ -516,15 +401,6 @@ class DynamoInventory:
         )
 
 
-def _sellable_change(movement: Movement, place: Location) -> int:
-    """By how much the units that may be promised change."""
-    if movement.kind == "damage":
-        return -movement.quantity
-    if movement.kind == "count":
-        return movement.quantity - (place.on_hand - place.damaged)
-    return movement.quantity
-
-
 def _product(item: Item) -> Product:
     return Product(
         sku=item["sku"],
@@ -539,13 +415,62 @@ def _product(item: Item) -> Product:
         kit=dict(sorted(item["kit"].items())),
         stripes=item["stripes"],
         stripe_span=item["stripe_span"],
+        safety_stock=item.get("safety_stock", 0),
+        low_stock_at=item.get("low_stock_at"),
+        backorder=item.get("backorder", False),
         version=item["version"],
     )
 
 
-def _location(item: Item) -> Location:
-    bins = {item["bin"]: item["on_hand"]} if item.get("bin") else {}
-    return Location(item["sku"], item["facility"], item["on_hand"], item["allocated"], item["damaged"], bins)
+def bin_name(code: str) -> str:
+    """The attribute of a location that counts the units in a bin."""
+    return f"bin#{code}"
+
+
+_COUNTERS = ("on_hand", "allocated", "unallocated", "damaged", "quarantined")
+
+
+def _place_change(
+    sku: str, facility: str, changes: Mapping[str, int], now: str, seen: Mapping[str, int] | None
+) -> dict[str, Any]:
+    changed = (name for name, units in changes.items() if units)
+    names = list(dict.fromkeys((*_COUNTERS, *changed, *(seen or {}))))
+    values: dict[str, Any] = {":entity": "location", ":sku": sku, ":facility": facility, ":now": now, ":zero": 0}
+    sets = ["entity = :entity", "sku = :sku", "facility = :facility", "updated_at = :now"]
+    conditions: list[str] = []
+    for index, name in enumerate(names):
+        change = changes.get(name, 0)
+        if change or name in _COUNTERS:
+            sets.append(f"#{index} = if_not_exists(#{index}, :zero)" + (f" + :{index}" if change else ""))
+        if change:
+            values[f":{index}"] = change
+        if change < 0:
+            conditions.append(f"#{index} >= :least{index}")
+            values[f":least{index}"] = -change
+        if seen and name in seen:
+            absent = f"attribute_not_exists(#{index}) OR " if seen[name] == 0 else ""
+            conditions.append(f"({absent}#{index} = :seen{index})")
+            values[f":seen{index}"] = seen[name]
+    return {
+        "expression": "SET " + ", ".join(sets),
+        "condition": " AND ".join(conditions) or None,
+        "names": {f"#{index}": name for index, name in enumerate(names)},
+        "values": values,
+    }
+
+
+def location_of(item: Item) -> Location:
+    """What lies at a facility, from its item."""
+    bins = {name.removeprefix("bin#"): units for name, units in item.items() if name.startswith("bin#") and units}
+    return Location(
+        sku=item["sku"],
+        facility=item["facility"],
+        on_hand=item["on_hand"],
+        allocated=item["allocated"],
+        damaged=item["damaged"],
+        bins=dict(sorted(bins.items())),
+        quarantined=item["quarantined"],
+    )
 
 
 def _listing(item: Item) -> Listing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from oms.inventory.backorders import Queue
 from oms.inventory.model import Location, Product
 from oms.inventory.store import ChannelState
 
@@ -22,30 +23,38 @@ def product_view(product: Product) -> dict[str, Any]:
         "vendors": [dict(vendor) for vendor in product.vendors],
         "kit": [{"sku": sku, "quantity": each} for sku, each in product.kit.items()],
         "stripes": product.stripes,
+        "safety_stock": product.safety_stock,
+        "low_stock_at": product.low_stock_at,
+        "backorder": product.backorder,
         "version": product.version,
     }
 
 
 def stock_view(
-    sku: str, available: int, locations: Mapping[str, Location], states: Mapping[str, ChannelState]
+    sku: str, available: int, locations: Mapping[str, Location], states: Mapping[str, ChannelState], queue: Queue
 ) -> dict[str, Any]:
     """Stock of a SKU. ``reserved`` is what orders hold and no parcel has been assigned yet: the units that are sound
-    and on hand, less those allocated to parcels and those that may still be promised."""
+    and on hand, less those allocated to parcels, those kept for waiting orders and those that may still be promised."""
     on_hand = sum(place.on_hand for place in locations.values())
     damaged = sum(place.damaged for place in locations.values())
+    quarantined = sum(place.quarantined for place in locations.values())
     allocated = sum(place.allocated for place in locations.values())
     return {
         "sku": sku,
         "available": available,
-        "reserved": on_hand - damaged - allocated - available,
+        "reserved": on_hand - damaged - quarantined - allocated - queue.pool - available,
         "allocated": allocated,
         "on_hand": on_hand,
         "damaged": damaged,
+        "quarantined": quarantined,
+        "backordered": queue.waiting,
+        "earmarked": queue.pool,
         "facilities": {
             name: {
                 "on_hand": place.on_hand,
                 "allocated": place.allocated,
                 "damaged": place.damaged,
+                "quarantined": place.quarantined,
                 "bins": dict(place.bins),
             }
             for name, place in sorted(locations.items())
