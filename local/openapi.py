@@ -64,6 +64,18 @@ _HOLD = _object({"reason": TEXT, "owner": TEXT, "since": TIME, "deadline": TIME}
 _ZONE = _object({"facility": TEXT, "zone": TEXT, "name": TEXT, "bins": _list(TEXT)})
 _PRIORITY = _object({"score": COUNT, "codes": TEXT})
 
+_PUT_BACK = _object(
+    {
+        "putback_id": TEXT,
+        "facility": TEXT,
+        "order_id": TEXT,
+        "shipment": NUMBER,
+        "units": _list(_object({"sku": TEXT, "quantity": COUNT, "bin": _or_null(TEXT)})),
+        "asked_at": TIME,
+        "done_at": _or_null(TIME),
+    }
+)
+
 ANSWERS: dict[str, Schema] = {
     "Problem": {
         "type": "object",
@@ -283,6 +295,8 @@ ANSWERS: dict[str, Schema] = {
     "Work": _object({"facility": TEXT, "tasks": _list(_ref("Task")), "next_cursor": _or_null(TEXT)}),
     "ScanResult": _object({"task_id": TEXT, "sku": TEXT, "quantity": COUNT, "scanned": COUNT, "remaining": COUNT}),
     "ShortResult": _object({"task_id": TEXT, "state": TEXT, "sku": TEXT, "short": COUNT, "holds": _list(TEXT)}),
+    "PutBack": _PUT_BACK,
+    "PutBacks": _object({"facility": TEXT, "putbacks": _list(_PUT_BACK), "next_cursor": _or_null(TEXT)}),
     "Completed": _object({"task_id": TEXT, "state": TEXT, "status": TEXT}),
 }
 
@@ -376,6 +390,14 @@ OPERATIONS: tuple[Operation, ...] = (
         problems=(409,),
     ),
     Operation("POST /warehouse/tasks/{id}/complete", "Finish a task", "warehouse", "Completed", problems=(409,)),
+    Operation(
+        "GET /warehouse/{facility}/putbacks",
+        "Picked units that belong on their shelf again",
+        "warehouse",
+        "PutBacks",
+        query=("cursor",),
+    ),
+    Operation("POST /warehouse/putbacks/{id}/done", "The units lie on their shelf again", "warehouse", "PutBack"),
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from oms.bootstrap import app
 from oms.fulfillment.floor import Floor, Scanned
 from oms.fulfillment.forms import ScanForm, ShortForm
+from oms.fulfillment.putbacks import open_put_backs, put_back_done
 from oms.runtime.http import ApiRequest, ApiResponse, dispatch
 from oms.runtime.telemetry import entry_point
 
@@ -45,6 +46,19 @@ def complete(request: ApiRequest) -> ApiResponse:
     return ApiResponse(200, _floor(request).complete(request.path["id"], request.actor))
 
 
+def put_backs(request: ApiRequest) -> ApiResponse:
+    """List what was picked and belongs on its shelf again, the oldest first."""
+    floor = _floor(request)
+    cursor = request.query.get("cursor", "")
+    return ApiResponse(200, open_put_backs(floor.orders.table, floor.inventory, request.path["facility"], cursor))
+
+
+def put_back(request: ApiRequest) -> ApiResponse:
+    """Say that the units lie on their shelf again."""
+    floor, now = _floor(request), app().clock()
+    return ApiResponse(200, put_back_done(floor.orders.table, floor.inventory, request.path["id"], request.actor, now))
+
+
 def _floor(request: ApiRequest) -> Floor:
     request.require_group(GROUP)
     parts = app()
@@ -62,6 +76,8 @@ ROUTES = {
     "POST /warehouse/tasks/{id}/scans": scan,
     "POST /warehouse/tasks/{id}/short": short,
     "POST /warehouse/tasks/{id}/complete": complete,
+    "GET /warehouse/{facility}/putbacks": put_backs,
+    "POST /warehouse/putbacks/{id}/done": put_back,
 }
 
 

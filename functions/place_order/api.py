@@ -36,17 +36,18 @@ def cancel(request: ApiRequest) -> ApiResponse:
     order, staff = _authorised(request, app(), "agent", "ops")
     form = request.parse(CancelOrderForm) if request.body else CancelOrderForm()
     actor = request.actor if staff else "customer"
-    if form.lines is None:
-        order = app().ending.cancel(order.order_id, reason=form.reason, actor=actor)
-    else:
-        wanted: dict[int, int] = {}
-        for line in form.lines:
-            wanted[line.line] = wanted.get(line.line, 0) + line.quantity
-        key = request.idempotency_key()
-        try:
-            order = app().ending.cancel_lines(order.order_id, wanted, reason=form.reason, actor=actor, key=key)
-        except AlreadyApplied:
-            order = app().orders.require(order.order_id)
+    wanted: dict[int, int] = {}
+    for line in form.lines or ():
+        wanted[line.line] = wanted.get(line.line, 0) + line.quantity
+    key = request.idempotency_key() if wanted or "idempotency-key" in request.headers else ""
+    ending = app().ending
+    try:
+        if wanted:
+            order = ending.cancel_lines(order.order_id, wanted, reason=form.reason, actor=actor, key=key)
+        else:
+            order = ending.cancel(order.order_id, reason=form.reason, actor=actor, key=key)
+    except AlreadyApplied:
+        order = app().orders.require(order.order_id)
     return ApiResponse(200, order_view(app().orders, order, staff=staff))
 
 

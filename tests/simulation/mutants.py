@@ -123,6 +123,20 @@ MUTANTS = (
         "cancel ‖ cancel",
     ),
     Mutant(
+        "cancelled units stay set aside for their parcel",
+        "oms.fulfillment.withdrawing",
+        "for (sku, facility), units in sorted((+freed).items())",
+        "for (sku, facility), units in ()",
+        "cancel a line ‖ scan",
+    ),
+    Mutant(
+        "cancelled units stay in the parcel",
+        "oms.fulfillment.withdrawing",
+        "smaller = replace(shipment, units=units_of(order, kept))",
+        "smaller = shipment",
+        "cancel a line ‖ scan",
+    ),
+    Mutant(
         "stock is given back twice",
         "oms.orders.ending",
         "event, [*gives, *stops, *refund])",

@@ -391,6 +391,13 @@ def _ship_or_cancel(scene: Scene) -> bool:
     return (order.status.value == "completed") != (order.status.value == "cancelled")
 
 
+def _without_one(scene: Scene) -> bool:
+    """One of two units is cancelled, or both have left; what is cancelled may be sold again."""
+    line = scene.order().lines[0]
+    told = (line.cancelled, scene.available(), scene.replies[1].status)
+    return told == (1, 1, 200) or (line.shipped == 2 and told == (0, 0, 409))
+
+
 def _label_given_back(scene: Scene) -> bool:
     scene.later(180).do(parcels)
     return scene.order().status.value == "cancelled" and not labels(scene.system, f"{scene.order_id}.1")
@@ -403,6 +410,8 @@ def _shown(channel: str) -> Callable[[Scene], bool]:
 def _dead_placed(scene: Scene) -> object:
     return scene.stock(1), scene.placed().later(1900)
 
+
+ONE_UNIT = [{"line": 1, "quantity": 1}]
 
 PAIRS = (
     Pair("place ‖ place on the last unit", lambda s: s.stock(1), (place("one"), place("two")), _one_sale),
@@ -459,6 +468,42 @@ PAIRS = (
         lambda s: (s.stock(3), s.confirmed(3)),
         (cancel([{"line": 1, "quantity": 1}]), cancel()),
         lambda s: _paid_or_given_back(s) and s.order().status.value == "cancelled" and s.available() == 3,
+    ),
+    Pair(
+        "cancel a line ‖ allocate",
+        lambda s: (s.stock(2), s.confirmed(2)),
+        (step("allocate"), cancel(ONE_UNIT)),
+        _without_one,
+    ),
+    Pair(
+        "cancel a line ‖ scan",
+        lambda s: (s.stock(2), s.allocated(2)),
+        (floor("pick", "scans", {"sku": "A", "quantity": 2}), cancel(ONE_UNIT)),
+        _without_one,
+    ),
+    Pair(
+        "cancel a line ‖ complete",
+        lambda s: (s.stock(2), s.allocated(2), s.do(floor("pick", "scans", {"sku": "A", "quantity": 2}))),
+        (floor("pick", "complete"), cancel(ONE_UNIT)),
+        _without_one,
+    ),
+    Pair(
+        "cancel a line ‖ short",
+        lambda s: (s.stock(2), s.allocated(2)),
+        (floor("pick", "short", {"sku": "A", "quantity": 1, "reason": "bin is empty"}), cancel(ONE_UNIT)),
+        lambda s: s.order().lines[0].cancelled == 1 and s.replies[1].status == 200,
+    ),
+    Pair(
+        "cancel a line ‖ ship",
+        lambda s: (s.stock(2), s.packed(2)),
+        (step("ship", shipment=True), cancel(ONE_UNIT)),
+        _without_one,
+    ),
+    Pair(
+        "cancel a line ‖ cancel a line of a packed parcel",
+        lambda s: (s.stock(3), s.packed(3)),
+        (cancel(ONE_UNIT, key="cancel-one"), cancel(ONE_UNIT, key="cancel-two")),
+        lambda s: s.order().lines[0].cancelled == 2 and s.available() == 2 and s.statuses() == [200, 200],
     ),
     Pair("refund ‖ refund", lambda s: (s.stock(1), s.confirmed().do(cancel())), (settle, settle), _one_refund),
     Pair(

@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from oms.fulfillment.shipments import cancellation, change_with_shipments, knows_carrier
+from oms.fulfillment.pausing import begun_anew
+from oms.fulfillment.putbacks import put_back
+from oms.fulfillment.shipments import cancellation, change_with_shipments, knows_carrier, shipment_from_item
+from oms.fulfillment.withdrawing import withdraw
 from oms.inventory.store import DynamoInventory
 from oms.orders import pricing
 from oms.orders.model import Effect, Event, Hold, Order, Status
@@ -17,6 +20,9 @@ from oms.payments import ledger
 from oms.runtime import errors, telemetry
 from oms.runtime.clock import Clock, to_text
 from oms.runtime.dynamo import Write
+
+MOST_WRITES = 85
+"""So many actions that give stock back and empty parcels leave room in one transaction for the rest of a change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +37,30 @@ class EndOrders:
     def reservations(self) -> Reservations:
         return Reservations(self.orders, self.inventory)
 
-    def cancel(self, order_id: str, *, reason: str, actor: str) -> Order:
-        """Cancel the whole order before any parcel has left; again is harmless.
+    def cancel(self, order_id: str, *, reason: str, actor: str, key: str = "") -> Order:
+        """Cancel all of the order that has not left; again is harmless.
 
-        Raises ``NotFound``, and ``Conflict`` when a parcel has left or a marketplace owns the sale.
+        When parcels have left, the rest is cancelled and the order is complete; only under a ``key`` is a repeat of
+        that known as one. Raises ``NotFound``, ``AlreadyApplied``, and ``Conflict`` when nothing is left to cancel or
+        a marketplace owns the sale.
         """
+        now = self.clock()
+        once = f"{order_id}:{key}"
 
         def decide(order: Order) -> Change | None:
             if order.status in (Status.CANCELLED, Status.EXPIRED):
                 return None
-            if order.external_id:
-                raise errors.Conflict(f"This sale belongs to {order.channel}: cancel it there, and it ends here too.")
-            return self._death(order, Status.CANCELLED, Event("OrderCancelled", actor, reason), reason)
+            _require_ours(order)
+            event = Event("OrderCancelled", actor, reason)
+            if not any(line.shipped for line in order.lines):
+                return self._death(order, Status.CANCELLED, event, reason)
+            if key and self.orders.has_seen("cancel", once):
+                raise AlreadyApplied
+            rest = {line.number: line.open for line in order.lines if line.open}
+            if not rest:
+                raise _gone()
+            inbox = [self.orders.inbox("cancel", once, now)] if key else []
+            return self._without_lines(order, rest, replace(event, type="LinesCancelled"), reason, inbox, now)
 
         return self._end(order_id, decide, "OrdersCancelled")
 
@@ -91,10 +109,12 @@ class EndOrders:
         return self._end(order_id, decide, "OrdersExpired")
 
     def cancel_lines(self, order_id: str, wanted: Mapping[int, int], *, reason: str, actor: str, key: str) -> Order:
-        """Cancel units of some lines (by line number) of a paid order that the warehouse has not begun.
+        """Cancel units of some lines (by line number) of a paid order that have not left, whatever the warehouse is
+        doing with them: parcels that carry them lose them, the others go on.
 
-        One ``key`` has one effect: again raises ``AlreadyApplied``. Cancelling all that is left cancels the order.
-        Raises ``Conflict``, and ``InvalidRequest`` for more units than a line still has.
+        One ``key`` has one effect: again raises ``AlreadyApplied``. Cancelling all that is left cancels the order, or
+        completes it when some of it has left. Raises ``Conflict``, and ``InvalidRequest`` for more units than a line
+        still has.
         """
         now = self.clock()
         once = f"{order_id}:{key}"
@@ -102,12 +122,13 @@ class EndOrders:
         def decide(order: Order) -> Change | None:
             if self.orders.has_seen("cancel-lines", once):
                 raise AlreadyApplied
-            if order.external_id:
-                raise errors.Conflict(f"This sale belongs to {order.channel}: cancel it there, and it ends here too.")
-            if order.status is not Status.CONFIRMED:
+            _require_ours(order)
+            if order.status is Status.COMPLETED:
+                raise _gone()
+            if order.status not in (Status.CONFIRMED, Status.IN_FULFILLMENT):
                 raise errors.Conflict(
-                    "Single lines can be cancelled between payment and the start of picking; this order is "
-                    f"{order.status.value}."
+                    f"Single lines can be cancelled between payment and dispatch; this order is {order.status.value}.",
+                    extra={"code": "not_cancellable"},
                 )
             wrong = [
                 (f"lines[{index}]", f"line {number} has {_open(order, number)} units left")
@@ -116,42 +137,34 @@ class EndOrders:
             ]
             if wrong:
                 raise errors.InvalidRequest("See errors for what to change.", fields=wrong)
-            inbox = self.orders.inbox("cancel-lines", once, now)
-            if all(line.open == wanted.get(line.number, 0) for line in order.lines):
+            inbox = [self.orders.inbox("cancel-lines", once, now)]
+            everything = all(line.open == wanted.get(line.number, 0) for line in order.lines)
+            if everything and not any(line.shipped for line in order.lines):
                 event = Event("OrderCancelled", actor, reason)
                 change = self._death(order, Status.CANCELLED, event, reason)
-                return replace(change, writes=[*change.writes, inbox])
+                return replace(change, writes=[*change.writes, *inbox])
             return self._without_lines(order, wanted, Event("LinesCancelled", actor, reason), reason, inbox, now)
 
         return self._end(order_id, decide, None)
 
     def _without_lines(
-        self, order: Order, wanted: Mapping[int, int], event: Event, reason: str, inbox: Write, now: datetime
+        self, order: Order, wanted: Mapping[int, int], event: Event, reason: str, inbox: list[Write], now: datetime
     ) -> Change:
-        units: dict[str, int] = {}
-        for line in order.lines:
-            for sku, quantity in line.units(wanted.get(line.number, 0)).items():
-                units[sku] = units.get(sku, 0) + quantity
-        # Units that never existed cannot be given back: oversold ones go first.
-        oversold = {sku: max(0, short - units.get(sku, 0)) for sku, short in order.oversold.items()}
-        held = {sku: quantity - (order.oversold.get(sku, 0) - oversold.get(sku, 0)) for sku, quantity in units.items()}
+        after, gives = without_units(self.orders, self.inventory, order, wanted, now)
         owed = pricing.refund_for_lines(wanted, order.lines)
-        lines = tuple(replace(line, cancelled=line.cancelled + wanted.get(line.number, 0)) for line in order.lines)
-        after = replace(order, lines=lines, oversold={sku: short for sku, short in oversold.items() if short})
-        after, gives = self.reservations.release(after, now, {sku: n for sku, n in held.items() if n})
-        if Effect.RELEASE_STOCK in after.effects:
-            raise errors.Conflict("Too many lines at once: cancel at most 45 SKUs in one request.")
         after, refund = request_refund(self.orders.table, after, owed, reason, now)
         data = {"units": {str(number): quantity for number, quantity in wanted.items()}, "refund": owed}
-        return Change(after, replace(event, data=data), [*gives, *refund, inbox])
+        return Change(after, replace(event, data=data), [*gives, *refund, *inbox])
 
     def _death(self, order: Order, status: Status, event: Event, reason: str) -> Change:
         """The change that ends an order: its stock back, its parcels stopped, its money on the way back."""
         now = self.clock()
         if order.status is Status.COMPLETED or any(line.shipped for line in order.lines):
-            raise errors.Conflict("Parcels have left: this is a matter for a return now.")
+            raise _gone()
         shipments = self.orders.parts(order.order_id, "SHIPMENT#")
         stops = cancellation(self.orders.table, self.inventory, shipments, now)
+        for shipment in map(shipment_from_item, shipments):
+            stops += put_back(self.orders.table, shipment, shipment.picked, now) if shipment.open else []
         after = order.moved_to(status).without_effect(Effect.START_FULFILLMENT)
         after, gives = self.reservations.release(after, now)
         if order.status is Status.IN_FULFILLMENT:
@@ -182,6 +195,54 @@ class EndOrders:
             telemetry.count(metric)
             telemetry.logger.info("order_ended", order_id=order_id, status=order.status.value)
         return order
+
+
+def without_units(
+    orders: DynamoOrders, inventory: DynamoInventory, order: Order, wanted: Mapping[int, int], now: datetime
+) -> tuple[Order, list[Write]]:
+    """The order without ``wanted`` units by line, and the actions that give their stock back and take them out of its
+    parcels. With the last open unit an order of which something has left is complete.
+
+    Raises ``Conflict`` for more than one transaction should carry.
+    """
+    units: dict[str, int] = {}
+    for line in order.lines:
+        for sku, quantity in line.units(wanted.get(line.number, 0)).items():
+            units[sku] = units.get(sku, 0) + quantity
+    # Units that never existed cannot be given back: oversold ones go first.
+    oversold = {sku: max(0, short - units.get(sku, 0)) for sku, short in order.oversold.items()}
+    held = {sku: quantity - (order.oversold.get(sku, 0) - oversold.get(sku, 0)) for sku, quantity in units.items()}
+    lines = tuple(replace(line, cancelled=line.cancelled + wanted.get(line.number, 0)) for line in order.lines)
+    after = replace(order, lines=lines, oversold={sku: short for sku, short in oversold.items() if short})
+    after, gives = Reservations(orders, inventory).release(after, now, {sku: n for sku, n in held.items() if n})
+    taken = withdraw(orders.table, inventory, order, wanted, now)
+    if Effect.RELEASE_STOCK in after.effects or len(gives) + len(taken.writes) > MOST_WRITES:
+        raise errors.Conflict("Too many lines at once: cancel at most 45 SKUs in one request.")
+    after = replace(after, shipments=taken.shipments)
+    if taken.spare_label:
+        after = after.with_effects(Effect.VOID_LABEL)
+    if order.oversold and not after.oversold:
+        # Nothing is missing any more, so nobody need wait for it.
+        after = replace(after, holds={kind: hold for kind, hold in after.holds.items() if kind != "inventory"})
+    if not any(line.open for line in after.lines):
+        after = after.moved_to(Status.COMPLETED).without_effect(Effect.START_FULFILLMENT)
+        kept = {kind: hold for kind, hold in after.holds.items() if kind == "dispute"}
+        after = replace(after.with_effects(Effect.STOP_FULFILLMENT), holds=kept)
+    elif taken.restarts and Effect.START_FULFILLMENT not in after.effects:
+        after = begun_anew(after)
+    return after, [*gives, *taken.writes]
+
+
+def _require_ours(order: Order) -> None:
+    if order.external_id:
+        raise errors.Conflict(
+            f"This sale belongs to {order.channel}: cancel it there, and it ends here too.",
+            extra={"code": "channel_owns_sale"},
+        )
+
+
+def _gone() -> errors.Conflict:
+    return errors.Conflict("Parcels have left: this is a matter for a return now.", extra={"code": "already_left"})
 
 
 def _too_late(order: Order, channel: str, now: datetime) -> Change:
