@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 
 import boto3
 import urllib3
+from stdnum import ean
 
 from local.cloud import Endpoints
 
@@ -217,6 +218,11 @@ class Client:
         if answer.get("FunctionError"):
             raise Unexpected(f"the sweep failed: {result}")
         return result
+
+
+def gtin(digits: str) -> str:
+    """``digits`` with their check digit: a barcode that the catalogue takes."""
+    return digits + str(ean.calc_check_digit(digits))
 
 
 def checkout(*lines: tuple[str, int], **changes: Any) -> dict[str, Any]:

@@ -198,6 +198,7 @@ class Cloud:
             "api": api,
             "orders_table": outputs["OrdersTable"],
             "inventory_table": outputs["InventoryTable"],
+            "files_bucket": outputs["FilesBucket"],
             "state_machine_arn": outputs["StateMachineArn"],
             "aws_endpoint": self.endpoint,
             "region": build.REGION,

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from local import cloud
-from local.client import Client, Unexpected, checkout
+from local.client import Client, Unexpected, checkout, gtin
 from local.cloud import CHANNELS, Endpoints
 from local.console import Trouble, fail
 from local.reports import Stage, TimedOut, money, table
@@ -66,7 +66,7 @@ class Story:
         self.sku = f"SHIRT-{run}"
         self.scarf = f"SCARF-{run}"
         # Numbers that begin with 2 are for a shop's own use.
-        self.barcode = f"2{int(run, 16):011d}"
+        self.barcode = gtin(f"2{int(run, 16):010d}")
         self.outcome = Outcome(self.sku)
 
     def play(self) -> Outcome:

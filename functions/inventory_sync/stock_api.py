@@ -40,12 +40,16 @@ def put_product(request: ApiRequest) -> ApiResponse:
         price=form.price.amount,
         currency=form.price.currency,
         barcodes=tuple(form.barcodes),
+        barcode_kinds=form.kinds(),
         specs=form.specs,
         weight_grams=form.weight_grams,
         dimensions_mm=(form.dimensions_mm[0], form.dimensions_mm[1], form.dimensions_mm[2])
         if form.dimensions_mm
         else None,
         vendors=tuple(vendor.model_dump(exclude_none=True) for vendor in form.vendors),
+        track=tuple(form.track),
+        hs_code=form.hs_code or "",
+        origin_country=form.origin_country or "",
         kit={part.sku: part.quantity for part in form.kit},
         stripes=form.stripes,
         safety_stock=form.safety_stock,

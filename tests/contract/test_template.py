@@ -326,6 +326,15 @@ class TestData:
         assert properties["DeletionProtectionEnabled"] == {"Fn::If": ["IsProd", True, False]}
         assert RESOURCES[table]["UpdateReplacePolicy"] == "Retain"
 
+    @pytest.mark.parametrize("bucket", sorted(of_type("AWS::S3::Bucket")))
+    def test_a_bucket_is_private_and_encrypted_and_forgets(self, bucket: str) -> None:
+        properties = RESOURCES[bucket]["Properties"]
+        assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+        (rule,) = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"]
+        assert {rule["Status"] for rule in properties["LifecycleConfiguration"]["Rules"]} == {"Enabled"}
+        assert RESOURCES[bucket]["UpdateReplacePolicy"] == "Retain"
+
     @pytest.mark.parametrize("queue", sorted(QUEUES))
     def test_a_queue_is_encrypted(self, queue: str) -> None:
         assert QUEUES[queue]["SqsManagedSseEnabled"] is True

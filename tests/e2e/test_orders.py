@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-from local.client import Client, checkout
+from local.client import Client, checkout, gtin
 from local.reports import Stage
 from tests.e2e.conftest import Abandoned
 from tests.e2e.inside import Inside
@@ -46,7 +46,7 @@ def test_an_order_cancelled_before_dispatch_gives_stock_and_money_back_and_stops
 
 
 def test_a_marketplace_hears_of_its_parcel(client: Client, stage: Stage, sku: str) -> None:
-    client.stock_up(sku, 10, barcodes=[f"9{int(sku[5:], 16):012d}"])
+    client.stock_up(sku, 10, barcodes=[gtin(f"9{int(sku[5:], 16):011d}")])
     client.list_on("ebay", sku)
     stage.wait("eBay shows the stock", lambda: client.shown("ebay", sku) == 10, PATIENCE)
     external_id = client.buy_on("ebay", [(sku, 2)])

@@ -104,6 +104,7 @@ class Shop:
         for table in load().tables:
             definition = {key: value for key, value in table.items() if key != "SSESpecification"}
             boto3.client("dynamodb").create_table(**definition)
+        boto3.client("s3").create_bucket(Bucket="files")
         sqs = boto3.client("sqs")
         self.queues = {
             name: sqs.create_queue(QueueName=name)["QueueUrl"]
@@ -135,6 +136,7 @@ class Shop:
                 amazon_secret_id="amazon",
                 webhook_secret_id="webhook",
                 carrier_secret_id="carrier",
+                files_bucket="files",
             ),
             clock=lambda: self.now,
         )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from oms.payments.apply import ApplyPayments
     from oms.payments.port import PaymentGateway
     from oms.payments.settle import SettlePayments
+    from oms.runtime.files import Files
     from oms.runtime.outbound import Transport
     from oms.runtime.staff import StaffTokens
 
@@ -54,6 +55,12 @@ class App:
     @cached_property
     def sqs(self) -> Any:
         return self.client("sqs")
+
+    @cached_property
+    def files(self) -> Files:
+        from oms.runtime.files import Files
+
+        return Files(self.client("s3"), self.settings.require("files_bucket"))
 
     @cached_property
     def stepfunctions(self) -> Any:

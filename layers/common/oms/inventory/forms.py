@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
+from oms.inventory.barcodes import kind_of
 from oms.inventory.model import DOCK, STAGING
 from oms.orders.forms import AddressForm, Form, ShortText, Sku
 from oms.orders.pricing import CURRENCIES
@@ -13,6 +14,7 @@ from oms.orders.pricing import CURRENCIES
 FACILITY_PATTERN = r"^[a-z0-9][a-z0-9-]{0,31}$"
 Code = Annotated[str, StringConstraints(pattern=FACILITY_PATTERN)]
 Barcode = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]{4,32}$")]
+BarcodeKind = Literal["ean-8", "upc-a", "ean-13", "gtin-14", "isbn-10", "isbn-13", "internal"]
 Units = Annotated[int, Field(ge=0, le=10_000_000)]
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=200)]
 
@@ -55,20 +57,31 @@ class VendorForm(Form):
     cost: Annotated[int, Field(ge=0)] | None = None
     currency: str | None = None
     lead_time_days: Annotated[int, Field(ge=0, le=730)] | None = None
+    preferred: bool = False
 
 
 class ProductForm(Form):
-    """``PUT /products/{sku}``."""
+    """``PUT /products/{sku}``.
+
+    A barcode of 8, 12, 13 or 14 digits must have its check digit, unless ``barcode_kinds`` declares it ``internal``.
+    ``track`` is what the floor must capture of every unit; ``hs_code`` and ``origin_country`` are for customs.
+    """
 
     sku: Sku
     title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
     price: PriceForm
     barcodes: list[Barcode] = Field(default_factory=list, max_length=20)
-    specs: dict[ShortText, str] = Field(default_factory=dict, max_length=50)
+    barcode_kinds: dict[Barcode, BarcodeKind] = Field(default_factory=dict, max_length=20)
+    specs: dict[ShortText, Annotated[str, StringConstraints(max_length=500)]] = Field(
+        default_factory=dict, max_length=50
+    )
     weight_grams: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     dimensions_mm: (
         Annotated[list[Annotated[int, Field(ge=1, le=100_000)]], Field(min_length=3, max_length=3)] | None
     ) = None
+    track: list[Literal["serial", "lot", "expiry"]] = Field(default_factory=list, max_length=3)
+    hs_code: Annotated[str, StringConstraints(pattern=r"^[0-9]{6,12}$")] | None = None
+    origin_country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
     vendors: list[VendorForm] = Field(default_factory=list, max_length=20)
     kit: list[KitPartForm] = Field(default_factory=list, max_length=20)
     stripes: Annotated[int, Field(ge=1, le=64)] = 1
@@ -85,7 +98,19 @@ class ProductForm(Form):
             raise ValueError("a kit cannot contain itself")
         if len(set(self.barcodes)) != len(self.barcodes):
             raise ValueError("barcodes names one twice")
+        if len(set(self.track)) != len(self.track):
+            raise ValueError("track names one twice")
+        if sum(vendor.preferred for vendor in self.vendors) > 1:
+            raise ValueError("vendors can have one preferred vendor only")
+        strangers = sorted(self.barcode_kinds.keys() - set(self.barcodes))
+        if strangers:
+            raise ValueError(f"barcode_kinds names {strangers[0]}, which is not among the barcodes")
+        self.kinds()
         return self
+
+    def kinds(self) -> dict[str, str]:
+        """The kind of every barcode, declared or plain to see."""
+        return {code: kind_of(code, self.barcode_kinds.get(code)) for code in self.barcodes}
 
 
 class MovementForm(Form):

@@ -32,6 +32,14 @@ class Product:
     weight_grams: int = 0
     dimensions_mm: tuple[int, int, int] | None = None
     vendors: tuple[Mapping[str, Any], ...] = ()
+    barcode_kinds: Mapping[str, str] = field(default_factory=dict)
+    """The kind of each barcode (``inventory.barcodes``); a code that is not named here is the merchant's own."""
+    track: tuple[str, ...] = ()
+    """What the floor must capture of every unit: ``serial``, ``lot``, ``expiry``."""
+    hs_code: str = ""
+    """The customs tariff number: the six digits of the Harmonized System, or more of a country's own."""
+    origin_country: str = ""
+    """Where it was made, ISO 3166-1 alpha-2."""
     kit: Mapping[str, int] = field(default_factory=dict)
     stripes: int = 1
     """Over how many counters a sale is spread."""

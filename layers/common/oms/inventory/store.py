@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
+from oms.inventory.barcodes import INTERNAL, claims, lookup_key
 from oms.inventory.model import DOCK, PACKING, Listing, Location, Movement, Product, Take
 from oms.runtime import errors
 from oms.runtime.clock import from_text, to_text
@@ -80,7 +81,7 @@ class DynamoInventory:
             except ConditionsFailed as failed:
                 taken = [r for r in failed.refusals if r.write.label.startswith("barcode ")]
                 if taken:
-                    code = taken[0].write.label.removeprefix("barcode ")
+                    code = _claims(product)[taken[0].write.label.removeprefix("barcode ")]
                     owner = (taken[0].old or {}).get("sku", "another product")
                     raise errors.Conflict(
                         f"Barcode {code} belongs to {owner}.", fields=[("barcodes", f"{code} belongs to {owner}")]
@@ -101,10 +102,14 @@ class DynamoInventory:
             "price": product.price,
             "currency": product.currency,
             "barcodes": list(product.barcodes),
+            "barcode_kinds": dict(product.barcode_kinds),
             "specs": dict(product.specs),
             "weight_grams": product.weight_grams,
             "dimensions_mm": list(product.dimensions_mm) if product.dimensions_mm else None,
             "vendors": [dict(vendor) for vendor in product.vendors],
+            "track": list(product.track),
+            "hs_code": product.hs_code,
+            "origin_country": product.origin_country,
             "kit": dict(product.kit),
             "stripes": product.stripes,
             "stripe_span": product.stripe_span,
@@ -118,12 +123,12 @@ class DynamoInventory:
             writes = [self.table.put("product", item, "version = :seen", values={":seen": seen.version})]
         else:
             writes = [self.table.put("product", item)]
-        before, after = set(seen.barcodes if seen else ()), set(product.barcodes)
-        for code in sorted(after - before):
+        before, after = _claims(seen) if seen else {}, _claims(product)
+        for code in sorted(after.keys() - before.keys()):
             claim = {"pk": f"BARCODE#{code}", "sk": "SKU", "entity": "barcode", "sku": product.sku}
             condition = "attribute_not_exists(pk) OR sku = :sku"
             writes.append(self.table.put(f"barcode {code}", claim, condition, values={":sku": product.sku}))
-        for code in sorted(before - after):
+        for code in sorted(before.keys() - after.keys()):
             writes.append(self.table.delete(f"release {code}", (f"BARCODE#{code}", "SKU"), None))
         parts_before, parts_after = set(seen.kit if seen else ()), set(product.kit)
         for part in sorted(parts_after - parts_before):
@@ -135,7 +140,7 @@ class DynamoInventory:
 
     def sku_of_barcode(self, code: str) -> str | None:
         """The SKU that a barcode stands for."""
-        item = self.table.get(f"BARCODE#{code}", "SKU")
+        item = self.table.get(f"BARCODE#{lookup_key(code)}", "SKU")
         return item["sku"] if item else None
 
     def kits_with(self, sku: str) -> list[str]:
@@ -401,6 +406,10 @@ class DynamoInventory:
         )
 
 
+def _claims(product: Product) -> dict[str, str]:
+    return claims({code: product.barcode_kinds.get(code, INTERNAL) for code in product.barcodes})
+
+
 def _product(item: Item) -> Product:
     return Product(
         sku=item["sku"],
@@ -412,6 +421,10 @@ def _product(item: Item) -> Product:
         weight_grams=item["weight_grams"],
         dimensions_mm=tuple(item["dimensions_mm"]) if item["dimensions_mm"] else None,
         vendors=tuple(item["vendors"]),
+        barcode_kinds=item.get("barcode_kinds", {}),
+        track=tuple(item.get("track", ())),
+        hs_code=item.get("hs_code", ""),
+        origin_country=item.get("origin_country", ""),
         kit=dict(sorted(item["kit"].items())),
         stripes=item["stripes"],
         stripe_span=item["stripe_span"],

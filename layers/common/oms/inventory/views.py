@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from oms.inventory.backorders import Queue
+from oms.inventory.barcodes import INTERNAL
 from oms.inventory.model import Location, Product
 from oms.inventory.store import ChannelState
 
@@ -17,10 +18,14 @@ def product_view(product: Product) -> dict[str, Any]:
         "title": product.title,
         "price": {"amount": product.price, "currency": product.currency},
         "barcodes": list(product.barcodes),
+        "barcode_kinds": {code: product.barcode_kinds.get(code, INTERNAL) for code in product.barcodes},
         "specs": dict(product.specs),
         "weight_grams": product.weight_grams,
         "dimensions_mm": list(product.dimensions_mm) if product.dimensions_mm else None,
         "vendors": [dict(vendor) for vendor in product.vendors],
+        "track": list(product.track),
+        "hs_code": product.hs_code or None,
+        "origin_country": product.origin_country or None,
         "kit": [{"sku": sku, "quantity": each} for sku, each in product.kit.items()],
         "stripes": product.stripes,
         "safety_stock": product.safety_stock,

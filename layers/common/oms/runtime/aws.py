@@ -22,6 +22,9 @@ _CONFIG = Config(
     max_pool_connections=4,
 )
 
+# Links to files are signed by version 4: newer regions and encrypted buckets take nothing else.
+_SIGNED_LINKS = _CONFIG.merge(Config(signature_version="s3v4"))
+
 
 @cache
 def _session() -> Any:
@@ -31,4 +34,4 @@ def _session() -> Any:
 @cache
 def client(service: str) -> Any:
     """The process's low-level client; region, credentials and endpoint come from the environment."""
-    return _session().create_client(service, config=_CONFIG)
+    return _session().create_client(service, config=_SIGNED_LINKS if service == "s3" else _CONFIG)

@@ -42,6 +42,7 @@ class Settings:
     amazon_secret_id: str = ""
     webhook_secret_id: str = ""
     carrier_secret_id: str = ""
+    files_bucket: str = ""
     channel: str = ""
     staff_issuer: str = ""
     staff_jwks_url: str = ""
