@@ -182,6 +182,11 @@ class Cloud:
             "AmazonApiBase": f"{self.simulators}/amazon",
             "WebhookApiBase": f"{self.simulators}/webhook",
             "CarrierApiBase": f"{self.simulators}/easypost",
+            "MerchantName": SENDER["address"]["name"],  # type: ignore[index]
+            "MailFrom": "orders@corner-shop.example",
+            "MailIdentity": "corner-shop.example",
+            "MailReplyTo": "help@corner-shop.example",
+            "MailApiBase": f"{self.simulators}/ses",
             **stripe,
         }
 
@@ -205,6 +210,7 @@ class Cloud:
             "stripe": f"{self.simulators}/stripe",
             "channels": {name: f"{self.simulators}/{name}" for name in CHANNELS},
             "carrier": f"{self.simulators}/easypost",
+            "mailbox": f"{self.simulators}/ses/",
             "tokens": self._tokens(outputs["StaffPoolId"], outputs["StaffClientId"]),
             "webhook_secrets": {
                 "stripe": values["Stripe"]["webhook_secrets"][0],
@@ -431,6 +437,7 @@ def show(endpoints: Endpoints) -> None:
         "Stripe simulator": endpoints["stripe"],
         **{f"{name} simulator": url for name, url in endpoints["channels"].items()},
         "carrier simulator": endpoints["carrier"],
+        "mailbox": f"{endpoints['mailbox']}  (every mail to a customer; open it in a browser)",
         "everything else": f"{endpoints['logs']}/endpoints.json",
         "logs": f"{endpoints['logs']}/*.log",
     }

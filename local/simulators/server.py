@@ -20,6 +20,7 @@ from local.simulators.core import Core, Deliver, Delivery, Request, Response
 from local.simulators.easypost import EasyPostCore
 from local.simulators.ebay import EbayCore
 from local.simulators.etsy import EtsyCore
+from local.simulators.ses import SesCore
 from local.simulators.shopify import ShopifyCore
 from local.simulators.stripe import StripeCore
 from local.simulators.webhook import WebhookCore
@@ -176,6 +177,7 @@ def every_core(clock: Callable[[], float], seed: str) -> dict[str, Callable[[Del
         "shopify": lambda deliver: ShopifyCore(clock, deliver),
         "amazon": lambda deliver: AmazonCore(clock, deliver),
         "webhook": lambda deliver: WebhookCore(clock, deliver),
+        "ses": lambda deliver: SesCore(clock, deliver),
         "easypost": lambda deliver: EasyPostCore(clock, deliver, seed=seed),
     }
 

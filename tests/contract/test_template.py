@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from local import redrive
+from oms.orders.listening import LISTENERS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -176,6 +177,12 @@ class TestStreams:
     def test_a_stream_has_at_most_two_readers(self) -> None:
         readers = [target(properties["Stream"]) for _, properties in STREAMED]
         assert all(readers.count(table) <= 2 for table in readers)
+
+    def test_the_relay_is_woken_by_the_events_that_somebody_listens_for_and_by_no_others(self) -> None:
+        (patterns,) = [each["FilterCriteria"]["Filters"] for name, each in STREAMED if name == "RelayFunction"]
+        images = [json.loads(each["Pattern"])["dynamodb"]["NewImage"] for each in patterns]
+        (wanted,) = [image["type"]["S"] for image in images if image["entity"]["S"] == ["event"]]
+        assert wanted == sorted({type for listener in LISTENERS for type in listener.types})
 
 
 class TestSchedules:

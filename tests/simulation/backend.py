@@ -23,6 +23,8 @@ import botocore.signers
 import botocore.useragent
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
+from local.simulators.core import Request
+from local.simulators.ses import SesCore
 from tests.simulation.template import Template
 
 
@@ -170,10 +172,12 @@ class Cloud:
         self.writes = 0
         """Grows with every call that may have changed something: checkers look only when it moved."""
         self.secrets: dict[str, dict[str, Any]] = {}
+        self.ses = SesCore(lambda: 0.0, lambda delivery: None)
         self.stepfunctions: Callable[[str, Mapping[str, Any]], Answer] | None = None
 
     def reset(self) -> None:
-        """Empty tables, streams and queues, made from the template."""
+        """Empty tables, streams, queues and mailboxes, made from the template."""
+        self.ses.letters.clear()
         dynamodb.reset()
         sqs.reset()
         dynamodb._stream_seq_counter = 0
@@ -192,8 +196,11 @@ class Cloud:
 
     def send(self, request: AWSPreparedRequest) -> AWSResponse:
         """Answer one attempt of one botocore call."""
-        prefix, _, operation = str(_text(request.headers["X-Amz-Target"])).partition(".")
-        service = _SERVICES[prefix]
+        if "X-Amz-Target" in request.headers:
+            prefix, _, operation = str(_text(request.headers["X-Amz-Target"])).partition(".")
+            service = _SERVICES[prefix]
+        else:
+            service, operation = "sesv2", "SendEmail"  # the one service that we call by paths
         body = request.body
         data: dict[str, Any] = json.loads(body) if body else {}  # type: ignore[arg-type]
         call = Call(
@@ -214,6 +221,11 @@ class Cloud:
                 raise RuntimeError("no workflow service in this run")
             self.writes += 1
             return self.stepfunctions(operation, data)
+        if service == "sesv2":
+            self.writes += 1
+            raw = json.dumps(data).encode()
+            sent = self.ses.handle(Request.to("POST", "/v2/email/outbound-emails", {}, raw))
+            return sent.status, sent.headers, sent.body
         if operation not in _READS:
             self.writes += 1
         module, prefix = (dynamodb, "DynamoDB_20120810") if service == "dynamodb" else (sqs, "AmazonSQS")

@@ -10,13 +10,16 @@ import base64
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from oms.fulfillment import shipments as parcels
+from oms.messages.kinds import CHANNELS_THAT_TELL, KINDS, TOO_LATE, due_messages
 from oms.orders import history
 from oms.orders.model import NEXT, OPEN, Status
 from oms.orders.store import order_from_item
 from oms.payments import ledger
+from oms.runtime.clock import from_text
 from tests.simulation.backend import plain_item
 
 if TYPE_CHECKING:
@@ -600,6 +603,35 @@ def no_defects(books: Books, changes: list[Change]) -> None:
     require(not books.system.defects, "no_defects", "; ".join(books.system.defects))
 
 
+# ---- what customers are told -----------------------------------------------------------------------------------------
+
+
+@safety
+def each_mail_once(books: Books, changes: list[Change]) -> None:
+    """No two mails have one cause, and none was sent without a claim."""
+    seen: set[tuple[str, str]] = set()
+    for letter in books.system.cloud.ses.letters:
+        key = (letter.tags["order"], letter.tags["mail"])
+        require(key not in seen, "each_mail_once", f"{letter.subject}: twice to {key}")
+        seen.add(key)
+        claim = books.order(f"ORDER#{key[0]}").get(f"MAIL#{key[1].replace('-', '#')}")
+        require(claim is not None, "each_mail_once", f"{letter.subject}: nobody claimed {key}")
+
+
+@safety
+def mails_tell_what_is_committed(books: Books, changes: list[Change]) -> None:
+    """A mail is about an event of its order that calls for such a mail, and never about a marketplace's sale."""
+    for change in changes:
+        if change.entity != "mail" or change.new is None:
+            continue
+        items, mail = books.order(change.key[0]), change.new
+        event = items.get(f"EVENT#{mail['event']:06d}")
+        told = event is not None and event["type"] in KINDS[mail["kind"]].causes
+        require(told, "mails_tell_what_is_committed", f"{change.key}: event {mail['event']} is {event}")
+        channel = items["ORDER"]["channel"]
+        require(channel not in CHANNELS_THAT_TELL, "mails_tell_what_is_committed", f"{change.key}: {channel}")
+
+
 # ---- at rest -------------------------------------------------------------------------------------------------------
 
 
@@ -754,6 +786,21 @@ def every_label_is_used(books: Books) -> None:
                 "every_label_is_used",
                 f"{parcel.shipment_id} is {parcel.status} and has {count} labels",
             )
+
+
+@liveness
+def customers_were_told(books: Books) -> None:
+    """What an order calls for was sent, or it is known why not; only a stream that lost records may leave a gap."""
+    if any(kind == "stream_lost" for kind, _ in books.system.plane.struck):
+        return
+    now = datetime.fromtimestamp(books.system.clock.now, UTC)
+    for pk, item in books.orders():
+        items = books.order(pk)
+        for due in due_messages(order_from_item(item), starting(items, "EVENT#"), now):
+            mail = items.get(f"MAIL#{due.kind}#{due.about}#0")
+            ended = mail is not None and mail["status"] in {"sent", "suppressed", "failed", "uncertain"}
+            late = from_text(due.at) < now - TOO_LATE
+            require(ended or late, "customers_were_told", f"{pk}: {due.kind} {due.about} is {mail}")
 
 
 class Inspector:

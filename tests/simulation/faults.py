@@ -72,7 +72,7 @@ def anywhere(call: Call) -> bool:
 
 
 def aws(call: Call) -> bool:
-    return call.service in {"dynamodb", "sqs", "stepfunctions", "secretsmanager"}
+    return call.service in {"dynamodb", "sqs", "stepfunctions", "secretsmanager", "sesv2"}
 
 
 def http(call: Call) -> bool:

@@ -52,6 +52,7 @@ _PARAMETERS = {
     "AmazonApiBase": "https://amazon.test",
     "WebhookApiBase": "https://webhook.test",
     "CarrierApiBase": "https://easypost.test",
+    "MailFrom": "orders@shop.test",
 }
 _STRIPE_SECRET = "whsec_simulation"
 _ETSY_SECRET = "whsec_c2ltdWxhdGlvbg=="

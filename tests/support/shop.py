@@ -108,7 +108,7 @@ class Shop:
         sqs = boto3.client("sqs")
         self.queues = {
             name: sqs.create_queue(QueueName=name)["QueueUrl"]
-            for name in ("payment-work", "payment-events", "channel-events", "shipment-confirm", *CHANNELS)
+            for name in ("payment-work", "payment-events", "channel-events", "shipment-confirm", "messages", *CHANNELS)
         }
         orders, inventory = (table["TableName"] for table in load().tables)
         self.app = bootstrap.App(
@@ -120,6 +120,9 @@ class Shop:
                 payment_events_queue_url=self.queues["payment-events"],
                 channel_events_queue_url=self.queues["channel-events"],
                 shipment_confirm_queue_url=self.queues["shipment-confirm"],
+                messages_queue_url=self.queues["messages"],
+                mail_from="orders@shop.test",
+                merchant_name="Corner Shop",
                 channel_queue_urls={name: self.queues[name] for name in CHANNELS},
                 stripe_api_base="http://stripe",
                 etsy_api_base="http://etsy",

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from oms.channels.port import Channel
     from oms.channels.sync import SyncChannel
     from oms.fulfillment.carrier import Carrier
+    from oms.messages.preferences import KeepPreferences
+    from oms.messages.telling import TellCustomers
     from oms.orders.ending import EndOrders
     from oms.orders.holding import HoldOrders
     from oms.orders.placing import PlaceOrders
@@ -165,6 +167,46 @@ class App:
         from oms.payments.settle import SettlePayments
 
         return SettlePayments(self.orders, self.gateway(), self.payments, self.clock)
+
+    @cached_property
+    def message_preferences(self) -> KeepPreferences:
+        from oms.messages.preferences import KeepPreferences
+
+        return KeepPreferences(self.orders.table)
+
+    @cached_property
+    def telling(self) -> TellCustomers:
+        from oms.messages.rendering import Merchant
+        from oms.messages.ses import SesNotifier
+        from oms.messages.telling import TellCustomers
+
+        settings = self.settings
+        merchant = Merchant(
+            name=settings.merchant_name or "Our shop",
+            colour=settings.merchant_colour,
+            logo_url=settings.merchant_logo_url,
+            reply_to=settings.mail_reply_to,
+            order_url=settings.merchant_order_url,
+            zone=settings.merchant_zone,
+            language=settings.mail_language,
+        )
+
+        def notifier() -> SesNotifier:
+            return SesNotifier(
+                self.client("sesv2"),
+                sender=settings.require("mail_from"),
+                reply_to=settings.mail_reply_to,
+                configuration_set=settings.mail_configuration_set,
+            )
+
+        return TellCustomers(
+            self.orders,
+            self.inventory,
+            self.message_preferences,
+            notifier if settings.mail_from else None,
+            merchant,
+            self.clock,
+        )
 
     @cached_property
     def importing(self) -> ImportOrders:

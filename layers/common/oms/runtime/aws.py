@@ -22,8 +22,12 @@ _CONFIG = Config(
     max_pool_connections=4,
 )
 
-# Links to files are signed by version 4: newer regions and encrypted buckets take nothing else.
-_SIGNED_LINKS = _CONFIG.merge(Config(signature_version="s3v4"))
+_OWN: dict[str, Config] = {
+    # Links to files are signed by version 4: newer regions and encrypted buckets take nothing else.
+    "s3": _CONFIG.merge(Config(signature_version="s3v4")),
+    # SES keeps no idempotency keys, so only the caller knows what a repeat would do.
+    "sesv2": _CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1})),
+}
 
 
 @cache
@@ -34,4 +38,4 @@ def _session() -> Any:
 @cache
 def client(service: str) -> Any:
     """The process's low-level client; region, credentials and endpoint come from the environment."""
-    return _session().create_client(service, config=_SIGNED_LINKS if service == "s3" else _CONFIG)
+    return _session().create_client(service, config=_OWN.get(service, _CONFIG))

@@ -1,0 +1,71 @@
+"""Whom not to write to: what a customer does not want to hear of, and addresses that mail must not go to any more."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from oms.runtime.clock import to_text
+from oms.runtime.dynamo import Table
+
+# SES's words for why an address is no good, in ours.
+BOUNCED, COMPLAINED = "bounced", "complained"
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """``off`` are the kinds that the customer does not want; marketing is sent only to those who asked for it."""
+
+    off: frozenset[str] = frozenset()
+    marketing: bool = False
+    suppressed: str = ""
+    """Why nothing at all goes to this address; empty when mail may."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepPreferences:
+    """Preferences by customer, suppressions by a digest of the address: neither tells who it is about."""
+
+    table: Table
+
+    def of(self, customer_id: str, address: str) -> Preferences:
+        """One read for both."""
+        keys = [(f"CUSTOMER#{customer_id}", "MESSAGES"), (_address_key(address), "SUPPRESSED")]
+        found = {item["sk"]: item for item in self.table.batch_get(keys)}
+        kept, suppressed = found.get("MESSAGES", {}), found.get("SUPPRESSED", {})
+        return Preferences(frozenset(kept.get("off", ())), kept.get("marketing", False), suppressed.get("reason", ""))
+
+    def read(self, customer_id: str) -> Preferences:
+        """What the customer asked for."""
+        kept = self.table.get(f"CUSTOMER#{customer_id}", "MESSAGES") or {}
+        return Preferences(frozenset(kept.get("off", ())), kept.get("marketing", False))
+
+    def put(self, customer_id: str, *, off: Iterable[str], marketing: bool, actor: str, now: datetime) -> None:
+        """Replace what the customer asked for."""
+        item = {
+            "pk": f"CUSTOMER#{customer_id}",
+            "sk": "MESSAGES",
+            "entity": "preferences",
+            "off": sorted(off),
+            "marketing": marketing,
+            "changed_by": actor,
+            "changed_at": to_text(now),
+        }
+        self.table.transact([self.table.put("preferences", item, condition=None)])
+
+    def suppress(self, address: str, reason: str, now: datetime) -> None:
+        """Never write to this address again."""
+        item = {
+            "pk": _address_key(address),
+            "sk": "SUPPRESSED",
+            "entity": "suppression",
+            "reason": reason,
+            "at": to_text(now),
+        }
+        self.table.transact([self.table.put("suppression", item, condition=None)])
+
+
+def _address_key(address: str) -> str:
+    return f"ADDRESS#{hashlib.sha256(address.strip().lower().encode()).hexdigest()[:32]}"

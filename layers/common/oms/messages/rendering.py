@@ -1,0 +1,181 @@
+"""From an order to a mail: the figures in the customer's words, then the templates of the language.
+
+A message has two templates: ``<language>/<kind>.txt``, which also holds the subject, and ``<language>/<kind>.html``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from oms.fulfillment.shipments import Shipment
+from oms.messages.kinds import Due
+from oms.messages.languages import Language, language
+from oms.orders.model import Order
+from oms.runtime.clock import from_text
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_BLANK_LINES = re.compile(r"\n[ \n]*\n\n|\n( *\n){2,}")
+_TEMPLATES = Path(__file__).parent / "templates"
+_TRACKING: Mapping[str, str] = {
+    "usps": "https://tools.usps.com/go/TrackConfirmAction?tLabels={}",
+    "ups": "https://www.ups.com/track?tracknum={}",
+    "fedex": "https://www.fedex.com/fedextrack/?trknbr={}",
+    "dhl": "https://www.dhl.com/en/express/tracking.html?AWB={}",
+    "dhlexpress": "https://www.dhl.com/en/express/tracking.html?AWB={}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Merchant:
+    """Who writes. ``order_url`` may hold ``{order_id}``; ``zone`` is the name of the shop's time zone."""
+
+    name: str
+    colour: str = "#1f4f8b"
+    logo_url: str = ""
+    reply_to: str = ""
+    order_url: str = ""
+    zone: str = "UTC"
+    language: str = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A message ready to be sent."""
+
+    subject: str
+    text: str
+    html: str
+
+
+def render(
+    due: Due, order: Order, merchant: Merchant, titles: Mapping[str, str], shipment: Shipment | None = None
+) -> Rendered:
+    """The message as it stands now. ``titles`` are the catalogue's, by SKU; ``shipment`` is the parcel it is about."""
+    speaks = language(merchant.language)
+    facts = _facts(due, order, merchant, titles, shipment, speaks)
+    text = _environment("text").get_template(f"{speaks.code}/{due.kind}.txt")
+    subject = " ".join("".join(text.blocks["subject"](text.new_context(facts))).split())
+    html = _environment("html").get_template(f"{speaks.code}/{due.kind}.html").render(facts, subject=subject)
+    return Rendered(subject, _BLANK_LINES.sub("\n\n", text.render(facts)).strip() + "\n", html)
+
+
+@cache
+def _environment(kind: str) -> Environment:
+    """Templates of plain text or of pages: a page escapes whatever a person wrote, text has nothing to escape."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=kind == "html",  # noqa: S701 - every page is
+        undefined=StrictUndefined,
+        trim_blocks=kind == "html",
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+
+
+def _facts(
+    due: Due, order: Order, merchant: Merchant, titles: Mapping[str, str], shipment: Shipment | None, speaks: Language
+) -> dict[str, Any]:
+    zone = _zone(merchant.zone)
+
+    def money(minor: int) -> str:
+        return speaks.money(minor, order.currency)
+
+    def moment(text: str) -> str:
+        return speaks.moment(from_text(text), zone)
+
+    totals = order.totals
+    given_back = order.payment.refunded + order.payment.refund_due
+    owed_back = {"refunded": due.data.get("amount"), "lines_cancelled": due.data.get("refund")}.get(
+        due.kind, given_back
+    )
+    return {
+        "language": speaks.code,
+        "merchant": merchant,
+        "customer": {"name": order.customer.get("name", "")},
+        "order": {
+            "number": order_number(order),
+            "url": merchant.order_url.replace("{order_id}", order.order_id),
+            "placed_at": moment(order.placed_at),
+            "expires_at": moment(order.expires_at),
+        },
+        "lines": list(_lines(due, order, titles, shipment, money)),
+        "totals": {
+            "goods": money(totals.items),
+            "shipping": money(totals.shipping),
+            "tax": money(totals.tax) if totals.tax else "",
+            "discount": money(-totals.discount) if totals.discount else "",
+            "total": money(totals.total),
+        },
+        "address": _address(order.address),
+        "parcel": _parcel(order, shipment),
+        "refund": money(owed_back) if owed_back else "",
+        "paid": money(order.payment.captured),
+        "given_back": money(order.payment.refunded),
+    }
+
+
+def order_number(order: Order) -> str:
+    """What a customer calls the order."""
+    return order.external_id or order.order_id[:8].upper()
+
+
+def _lines(due: Due, order: Order, titles: Mapping[str, str], shipment: Shipment | None, money: Any) -> Any:
+    if shipment is not None:
+        for unit in shipment.units:
+            yield {"title": titles.get(unit.sku, unit.sku), "sku": unit.sku, "quantity": unit.quantity, "amount": ""}
+        return
+    cancelled = due.data.get("units", {}) if due.kind == "lines_cancelled" else None
+    for line in order.lines:
+        whole = line.quantity if due.kind in ("cancelled", "expired") else line.quantity - line.cancelled
+        quantity = whole if cancelled is None else int(cancelled.get(str(line.number), 0))
+        if quantity:
+            yield {
+                "title": titles.get(line.sku, line.sku),
+                "sku": line.sku,
+                "quantity": quantity,
+                "amount": money(quantity * line.unit_price),
+            }
+
+
+def _parcel(order: Order, shipment: Shipment | None) -> dict[str, Any]:
+    if shipment is None:
+        return {"last": True, "carrier": "", "tracking_number": "", "url": ""}
+    label = shipment.label
+    number = label.tracking_number if label else ""
+    carrier = label.carrier if label else ""
+    pattern = _TRACKING.get(carrier.lower().replace(" ", ""), "")
+    return {
+        "last": not any(line.open for line in order.lines),
+        "carrier": carrier,
+        "tracking_number": number,
+        "url": pattern.format(quote(number)) if pattern and number else "",
+    }
+
+
+def _address(address: Mapping[str, str]) -> list[str]:
+    town = " ".join(filter(None, (address.get("city"), address.get("region"), address.get("postal_code"))))
+    rows = (address.get("name"), address.get("line1"), address.get("line2"), town, address.get("country"))
+    return [row for row in rows if row]
+
+
+def _zone(name: str) -> tzinfo:
+    """The shop's zone; UTC where the machine does not know it."""
+    if name == "UTC":
+        return UTC
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC

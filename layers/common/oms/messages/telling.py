@@ -1,0 +1,232 @@
+"""Telling customers, each thing once.
+
+SES keeps no idempotency keys, so a message is claimed before it is sent and marked afterwards. Who dies between the
+two leaves a claim of which nobody can say whether its mail left: it is never sent again by itself, shows as
+``uncertain``, raises an alarm, and an agent may send it again. A confirmation that is missing is asked for; one that
+came twice is a complaint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from oms.fulfillment.shipments import shipment_from_item
+from oms.inventory.store import DynamoInventory
+from oms.messages.kinds import CHANNELS_THAT_TELL, KINDS, TOO_LATE, Due, due_messages
+from oms.messages.notifier import Mail, Notifier, NotSent, Refused, Uncertain
+from oms.messages.preferences import KeepPreferences
+from oms.messages.rendering import Merchant, render
+from oms.orders.model import Order
+from oms.orders.store import DynamoOrders, order_key
+from oms.runtime import errors, telemetry
+from oms.runtime.clock import Clock, from_text, to_text
+from oms.runtime.dynamo import ConditionsFailed, Item
+
+ATTEMPT = timedelta(minutes=2)
+"""Longer than the function may run: an attempt that began before has ended, one way or another."""
+
+
+class NotToldYet(Exception):
+    """Somebody is at it, or the mail could not leave now: ask again."""
+
+
+@dataclass(frozen=True, slots=True)
+class TellCustomers:
+    """Sends what an order calls for and has not been told yet. Safe to repeat at any time."""
+
+    orders: DynamoOrders
+    inventory: DynamoInventory
+    preferences: KeepPreferences
+    notifier: Callable[[], Notifier] | None
+    """None where no mail is set up: then nothing is claimed, and nobody is told."""
+    merchant: Merchant
+    clock: Clock
+
+    def tell(self, order_id: str, number: int) -> None:
+        """Everything that is due, since a message about an earlier event may have been lost.
+
+        Raises ``NotToldYet`` when the message about event ``number`` has to be tried again.
+        """
+        order = self.orders.get(order_id) if self.notifier else None
+        if order is None or order.channel in CHANNELS_THAT_TELL:
+            return
+        now = self.clock()
+        claims = {item["sk"]: item for item in self.orders.parts(order_id, "MAIL#")}
+        for due in due_messages(order, self.orders.parts(order_id, "EVENT#"), now):
+            claim = claims.get(_sort_key(due, 0))
+            if claim is None and due.number != number and from_text(due.at) < now - TOO_LATE:
+                continue
+            if claim is None or claim["status"] == "waiting":
+                self._send(order, due, 0, now)
+            elif claim["status"] == "sending":
+                self._look_again(order, due, claim, now, ours=due.number == number)
+
+    def resend(self, order_id: str, kind: str, about: str, actor: str, key: str) -> Item:
+        """Send one message again because somebody asked; one ``key`` sends once.
+
+        Raises ``NotFound`` when the order has had no such message and calls for none, ``Conflict`` when nothing may
+        be sent to its customer.
+        """
+        order = self.orders.require(order_id)
+        if self.notifier is None:
+            raise errors.Conflict("No mail is set up: MailFrom is empty.")
+        if order.channel in CHANNELS_THAT_TELL:
+            raise errors.Conflict(f"{order.channel} writes to its buyers itself.")
+        now = self.clock()
+        for item in self.orders.parts(order_id, "MAIL#"):
+            if item.get("key") == key:
+                if item["status"] != "waiting":
+                    return item
+                break
+        matching = [
+            due
+            for due in due_messages(order, self.orders.parts(order_id, "EVENT#"), now)
+            if due.kind == kind and about in ("", due.about)
+        ]
+        if not matching:
+            raise errors.NotFound("This order calls for no such message.")
+        due = matching[-1]
+        copies = [item for item in self.orders.parts(order_id, f"MAIL#{due.kind}#{due.about}#")]
+        mine = next((item["copy"] for item in copies if item.get("key") == key), None)
+        copy = mine if mine is not None else max((item["copy"] for item in copies), default=0) + 1
+        try:
+            self._send(order, due, copy, now, actor=actor, key=key)
+        except NotToldYet:
+            raise errors.Unavailable("The mail service takes nothing at the moment.", retry_after=30) from None
+        sent = self.orders.table.get(order_key(order_id), _sort_key(due, copy))
+        if sent is None or sent.get("key") != key:
+            raise errors.Conflict("Somebody else sent this message again at the same moment.")
+        return sent
+
+    # ---- one message -----------------------------------------------------------------------------------------------
+
+    def _send(self, order: Order, due: Due, copy: int, now: datetime, *, actor: str = "system", key: str = "") -> None:
+        claim = {
+            "pk": order_key(order.order_id),
+            "sk": _sort_key(due, copy),
+            "entity": "mail",
+            "kind": due.kind,
+            "about": due.about,
+            "copy": copy,
+            "event": due.number,
+            "at": to_text(now),
+            "actor": actor,
+            **({"key": key} if key else {}),
+        }
+        why_not = self._why_not(order, due)
+        if why_not:
+            self._claim({**claim, "status": "suppressed", "reason": why_not})
+            return
+        if self.notifier is None:
+            return
+        mail = self._mail(order, due, copy)
+        if not self._claim({**claim, "status": "sending"}):
+            return
+        try:
+            message_id = self.notifier().send(mail)
+        except Refused as refused:
+            telemetry.count("MailsRefused")
+            self._mark(claim, "failed", reason=str(refused))
+        except Uncertain as uncertain:
+            self._mark_uncertain(claim, str(uncertain))
+        except NotSent as cause:
+            self._mark(claim, "waiting", reason=str(cause))
+            raise NotToldYet(str(cause)) from None
+        else:
+            self._mark(claim, "sent", message_id=message_id)
+
+    def _why_not(self, order: Order, due: Due) -> str:
+        address = order.customer.get("email", "")
+        if not address:
+            return "no address"
+        preferences = self.preferences.of(order.customer["id"], address)
+        if preferences.suppressed:
+            return f"address {preferences.suppressed}"
+        if due.kind in preferences.off and not KINDS[due.kind].required:
+            return "not wanted"
+        return ""
+
+    def _mail(self, order: Order, due: Due, copy: int) -> Mail:
+        shipment = None
+        if due.kind == "shipped":
+            number = int(due.about)
+            item = self.orders.table.get(order_key(order.order_id), f"SHIPMENT#{number:03d}")
+            shipment = shipment_from_item(item) if item else None
+        skus = {line.sku for line in order.lines} | ({unit.sku for unit in shipment.units} if shipment else set())
+        titles = {sku: product.title for sku, product in self.inventory.products(sorted(skus)).items()}
+        rendered = render(due, order, self.merchant, titles, shipment)
+        tags = {"order": order.order_id, "mail": _sort_key(due, copy).removeprefix("MAIL#").replace("#", "-")}
+        return Mail(order.customer["email"], rendered.subject, rendered.text, rendered.html, tags)
+
+    def _look_again(self, order: Order, due: Due, claim: Item, now: datetime, *, ours: bool) -> None:
+        if from_text(claim["at"]) > now - ATTEMPT:
+            if ours:
+                raise NotToldYet("somebody is sending it")
+            return
+        self._mark_uncertain({"pk": order_key(order.order_id), "sk": claim["sk"], "at": claim["at"]}, "interrupted")
+
+    # ---- claims ----------------------------------------------------------------------------------------------------
+
+    def _claim(self, claim: Item) -> bool:
+        """Whether this attempt is ours: nobody claimed the message before, or its last attempt certainly failed."""
+        try:
+            self.orders.table.transact(
+                [
+                    self.orders.table.put(
+                        "mail",
+                        claim,
+                        "attribute_not_exists(pk) OR #s = :waiting",
+                        names={"#s": "status"},
+                        values={":waiting": "waiting"},
+                    )
+                ]
+            )
+        except ConditionsFailed:
+            return False
+        return True
+
+    def _mark(self, claim: Item, status: str, **facts: str) -> bool:
+        """Write down how this attempt ended; False when somebody did before."""
+        sets = "".join(f", {name} = :{name}" for name in facts)
+        values = {f":{name}": value for name, value in facts.items()}
+        return self.orders.table.write_one(
+            self.orders.table.update(
+                "mail",
+                (claim["pk"], claim["sk"]),
+                f"SET #s = :status, ended_at = :now{sets}",
+                "#s = :sending AND #at = :at",
+                names={"#s": "status", "#at": "at"},
+                values={
+                    ":status": status,
+                    ":now": to_text(self.clock()),
+                    ":sending": "sending",
+                    ":at": claim["at"],
+                    **values,
+                },
+            )
+        )
+
+    def _mark_uncertain(self, claim: Item, reason: str) -> None:
+        if self._mark(claim, "uncertain", reason=reason):
+            telemetry.count("MailsUncertain")
+            telemetry.logger.warning("mail_uncertain", order_id=claim["pk"].removeprefix("ORDER#"), mail=claim["sk"])
+
+
+def mail_view(item: Mapping[str, object]) -> dict[str, object]:
+    """A message as customer service sees it."""
+    return {
+        "kind": item["kind"],
+        "about": item["about"],
+        "copy": item["copy"],
+        "event": item["event"],
+        "status": item["status"],
+        "reason": item.get("reason"),
+        "at": item["at"],
+        "by": item["actor"],
+    }
+
+
+def _sort_key(due: Due, copy: int) -> str:
+    return f"MAIL#{due.kind}#{due.about}#{copy}"
