@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from local.simulators.ses import Letter
 from oms.runtime.dynamo import from_item, to_item
 from tests.simulation.checkers import LIVENESS, SAFETY, Violation
 from tests.simulation.faults import Plane
@@ -108,6 +109,30 @@ def own_sales_never_oversold(scene: Scene) -> None:
 def movements_have_causes(scene: Scene) -> None:
     _sku(scene, "LOCATION#main", on_hand=6, unallocated=5)
     _sku(scene, "STOCK#0", available=4)
+
+
+def _claimed(scene: Scene, **changes: Any) -> None:
+    """A claim of the order's confirmation, which the payment's event calls for."""
+    mail = {"entity": "mail", "kind": "confirmed", "about": "order", "event": 2, "status": "sending"}
+    _put(scene, "OrdersTable", {"pk": f"ORDER#{scene.order_id}", "sk": "MAIL#confirmed#order#0", **mail, **changes})
+
+
+@plants
+def each_mail_once(scene: Scene) -> None:
+    _claimed(scene)
+    tags = {"order": scene.order_id, "mail": "confirmed-order-0"}
+    letter = Letter("0001", 0.0, "orders@shop.test", "ada@example.com", "Confirmed", "", "", tags)
+    scene.system.cloud.ses.letters += [letter, letter]
+
+
+@plants
+def mails_tell_what_is_committed(scene: Scene) -> None:
+    _claimed(scene, event=99)
+
+
+@plants
+def customers_were_told(scene: Scene) -> None:
+    _claimed(scene)
 
 
 @plants

@@ -99,7 +99,7 @@ PARCEL = Shipment(
     units=(Unit(1, "SHIRT", 2),),
     label=Label("USPS", "Priority", "9400 1&2", "trk", "https://label", 700, "USD"),
 )
-DATA = {"lines_cancelled": {"units": {"2": 1}, "refund": 900}, "refunded": {"amount": 900}}
+DATA: dict[str, dict[str, Any]] = {"lines_cancelled": {"units": {"2": 1}, "refund": 900}, "refunded": {"amount": 900}}
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
