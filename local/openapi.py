@@ -265,6 +265,14 @@ ANSWERS: dict[str, Schema] = {
             "end_when": COUNT,
         }
     ),
+    "StockAlerts": _object(
+        {
+            "alerts": _list(
+                _object({"sku": TEXT, "kind": TEXT, "units": COUNT, "threshold": COUNT, "raised_at": TIME})
+            ),
+            "next_cursor": _or_null(TEXT),
+        }
+    ),
     "Zone": _ZONE,
     "Zones": _object({"zones": _list(_ref("Zone"))}),
     "Facility": _object({"facility": TEXT, "address": _map(TEXT), "phone": _or_null(TEXT)}),
@@ -371,6 +379,9 @@ OPERATIONS: tuple[Operation, ...] = (
         form_required=False,
     ),
     Operation("PUT /facilities/{facility}", "Where parcels come from", "ops", "Facility", 200, FacilityForm),
+    Operation(
+        "GET /alerts/stock", "What runs low or is oversold", "agent ops pos warehouse", "StockAlerts", query=("cursor",)
+    ),
     Operation("PUT /facilities/{facility}/zones/{zone}", "The bins of a part of it", "ops", "Zone", 200, ZoneForm),
     Operation("GET /facilities/{facility}/zones", "Its zones", "agent ops pos warehouse", "Zones"),
     Operation(

@@ -9,6 +9,7 @@ from oms.bootstrap import app
 from oms.channels.registry import channel_names
 from oms.fulfillment.carrier import Address
 from oms.fulfillment.facilities import Zone, put_facility, put_zone, zones
+from oms.inventory.alerts import open_alerts
 from oms.inventory.backorders import queue_of
 from oms.inventory.forms import FACILITY_PATTERN, FacilityForm, ListingForm, MovementForm, ProductForm, ZoneForm
 from oms.inventory.model import Listing, Movement, Product
@@ -133,6 +134,12 @@ def put_facility_address(request: ApiRequest) -> ApiResponse:
     return ApiResponse(200, {"facility": request.path["facility"], "address": told, "phone": form.phone})
 
 
+def stock_alerts(request: ApiRequest) -> ApiResponse:
+    """List what runs low or is oversold, a page at a time."""
+    request.require_group(*STAFF)
+    return ApiResponse(200, open_alerts(app().inventory, request.query.get("cursor")))
+
+
 def put_facility_zone(request: ApiRequest) -> ApiResponse:
     """Say which bins a part of a facility has."""
     request.require_group("ops")
@@ -174,6 +181,7 @@ ROUTES = {
     "POST /stock/movements": move_stock,
     "PUT /stock/{sku}/listings/{channel}": put_listing,
     "PUT /facilities/{facility}": put_facility_address,
+    "GET /alerts/stock": stock_alerts,
     "PUT /facilities/{facility}/zones/{zone}": put_facility_zone,
     "GET /facilities/{facility}/zones": list_zones,
 }

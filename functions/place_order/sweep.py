@@ -18,6 +18,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
         parts.reservations,
         parts.ending,
         parts.clock,
+        parts.backorders,
         lambda: context.get_remaining_time_in_millis() / 1000,
     )
     result = sweep.run()

@@ -218,13 +218,32 @@ def stock_identity(books: Books, changes: list[Change]) -> None:
         items = books.sku(sku)
         places = starting(items, "LOCATION#")
         shelf = sum(place["on_hand"] - place["damaged"] - place["quarantined"] for place in places)
-        available = books.available(sku) + items.get("BACKORDERS", {}).get("pool", 0)
+        available = books.available(sku) + items.get("BACKORDERS", {}).get("earmarked", 0)
         held = sum(held_units(books.order(pk)).get(sku, 0) for pk in books.holders[sku])
         require(
             available + held == shelf,
             "stock_identity",
             f"{sku}: available and earmarked {available} + promised {held} ≠ sellable on the shelves {shelf}",
         )
+
+
+@safety
+def queues_are_the_orders_that_wait(books: Books, changes: list[Change]) -> None:
+    """Who waits for a SKU stands in its queue with what it lacks, and the queue's count is their sum."""
+    for sku in _skus_touched(books, changes):
+        items = books.sku(sku)
+        queued = {item["order_id"]: item["units"] for item in starting(items, "BACKORDER#")}
+        waits = {}
+        for pk in books.holders[sku]:
+            item = books.order(pk).get("ORDER")
+            order = order_from_item(item) if item else None
+            if order and order.status in OPEN and order.committed and not order.chunks and order.oversold.get(sku):
+                waits[order.order_id] = order.oversold[sku]
+        head = items.get("BACKORDERS", {"waiting": 0, "earmarked": 0})
+        require(queued == waits, "queues_are_the_orders_that_wait", f"{sku}: queued {queued}, waiting {waits}")
+        total = sum(queued.values())
+        require(head["waiting"] == total, "queues_are_the_orders_that_wait", f"{sku}: {head} for {total} units")
+        require(head["earmarked"] >= 0, "queues_are_the_orders_that_wait", f"{sku}: {head}")
 
 
 _COUNTERS = ("on_hand", "allocated", "unallocated", "damaged", "quarantined")

@@ -387,7 +387,7 @@ class Shop:
                     if order:
                         held += order.promised().get(sku, 0) - order.oversold.get(sku, 0) * bool(order.promised())
             places = self.app.inventory.locations(sku).values()
-            pool = queue_of(self.app.inventory, sku).pool
+            pool = queue_of(self.app.inventory, sku).earmarked
             if self.available(sku) + pool + held != sum(place.sound for place in places):
                 return False
             if any(sum(place.bins.values()) != place.on_hand for place in places):

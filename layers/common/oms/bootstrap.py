@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from oms.fulfillment.carrier import Carrier
     from oms.messages.preferences import KeepPreferences
     from oms.messages.telling import TellCustomers
+    from oms.orders.backordering import FillBackorders
     from oms.orders.ending import EndOrders
     from oms.orders.holding import HoldOrders
     from oms.orders.placing import PlaceOrders
@@ -149,6 +150,12 @@ class App:
         from oms.orders.ending import EndOrders
 
         return EndOrders(self.orders, self.inventory, self.clock)
+
+    @cached_property
+    def backorders(self) -> FillBackorders:
+        from oms.orders.backordering import FillBackorders
+
+        return FillBackorders(self.orders, self.inventory, self.clock)
 
     @cached_property
     def holding(self) -> HoldOrders:

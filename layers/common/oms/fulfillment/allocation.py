@@ -18,6 +18,7 @@ from oms.fulfillment.shipments import (
 )
 from oms.inventory.model import Take, home_stripe, spread
 from oms.inventory.store import DynamoInventory
+from oms.orders.backordering import AWAITS_STOCK, FillBackorders
 from oms.orders.model import Effect, Event, Line, Order, Status, home_seed
 from oms.orders.reservation import INLINE_SKUS
 from oms.orders.store import Change, DynamoOrders
@@ -118,6 +119,7 @@ class AllocateOrders:
         since; as long as there is too little, the order waits under an ``inventory`` hold.
         Raises ``OrderHeld`` and ``RunSuperseded``.
         """
+        self._fill(order_id)
         for _ in range(_MAX_STEPS):
             order = change_with_shipments(self.orders, order_id, lambda seen: self._step(seen, run), self.clock())
             if order.status not in ALIVE:
@@ -127,6 +129,13 @@ class AllocateOrders:
             if Effect.START_FULFILLMENT not in order.effects:
                 return [shipment.shipment_id for shipment in self.shipments.of(order_id) if shipment.open]
         raise Contention(f"allocating order {order_id}")
+
+    def _fill(self, order_id: str) -> None:
+        """Look for what the order lacks; those that wait longer are served first."""
+        order = self.orders.require(order_id)
+        if order.status in ALIVE and not order.holds:
+            for sku in order.oversold:
+                FillBackorders(self.orders, self.inventory, self.clock).fill(sku)
 
     def _step(self, order: Order, run: str) -> Change | None:
         """As much of the allocation as fits one transaction; the effect goes with the last of it."""
@@ -177,7 +186,9 @@ class AllocateOrders:
         return [self.shipments.put(shipment, replace(shipment.moved_to(status), task=None))]
 
     def _cover(self, order: Order, now: datetime) -> Change:
-        """Take what was promised without stock from stock that has come since, or wait for it."""
+        """Wait for what was promised without stock; a very large order, which does not queue, takes it here."""
+        if not order.chunks:
+            return self._awaiting(order, now)
         products = self.inventory.products(order.oversold)
         takes: list[Take] = []
         covered: set[str] = set()
@@ -191,13 +202,15 @@ class AllocateOrders:
                 takes += found
                 covered.add(sku)
         if not covered:
-            names = ", ".join(sorted(order.oversold))
-            event = Event("StockAwaited", "system", "allocate", {"units": dict(order.oversold)})
-            return self._waiting(order, f"sold without stock: {names}", event, now)
+            return self._awaiting(order, now)
         still = {sku: units for sku, units in order.oversold.items() if sku not in covered}
         data = {"units": {sku: order.oversold[sku] for sku in sorted(covered)}}
         writes = [self.inventory.take(take, f"order:{order.order_id}", now) for take in takes]
         return Change(replace(order, oversold=still), Event("OversoldCovered", "system", "allocate", data), writes)
+
+    def _awaiting(self, order: Order, now: datetime) -> Change:
+        event = Event("StockAwaited", "system", "allocate", {"units": dict(order.oversold)})
+        return self._waiting(order, f"{AWAITS_STOCK}: {', '.join(sorted(order.oversold))}", event, now)
 
     def _waiting(self, order: Order, reason: str, event: Event, now: datetime) -> Change:
         telemetry.count("AllocationsHeld")

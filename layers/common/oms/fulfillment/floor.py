@@ -31,6 +31,7 @@ from oms.fulfillment.shipments import (
 from oms.inventory.model import Location, Product
 from oms.inventory.movements import Loss, write_off
 from oms.inventory.store import DynamoInventory
+from oms.orders.backordering import SHORT_PICK, queue_writes
 from oms.orders.model import Event, Order
 from oms.orders.store import Change, DynamoOrders
 from oms.runtime import errors, telemetry
@@ -300,7 +301,8 @@ class Floor:
             for name, units in sorted(freed.items())
         ]
         oversold = {**order.oversold, sku: order.oversold.get(sku, 0) + quantity}
-        stopped = held(replace(order, oversold=oversold), "inventory", f"short pick of {sku}", "warehouse", now)
+        stopped = held(replace(order, oversold=oversold), "inventory", f"{SHORT_PICK} {sku}", "warehouse", now)
+        writes += queue_writes(self.inventory, order, stopped, now)
         data = {**_which(shipment), "sku": sku, "units": quantity}
         return Change(stopped, Event("PickShort", actor, reason, data), writes)
 

@@ -35,6 +35,8 @@ class Withdrawal:
     writes: list[Write] = field(default_factory=list)
     restarts: bool = False
     """A parcel ended or was replaced, so the run that knows it has to be followed by another."""
+    returned: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Picked units by SKU and facility that leave packing."""
     spare_label: bool = False
     """A parcel ended that a carrier knew already."""
 
@@ -67,7 +69,8 @@ def withdraw(
             for sku, quantity in order.lines[number - 1].units(units).items():
                 freed[sku, shipment.facility] += quantity
     found.writes += [
-        inventory.deallocate(sku, facility, units, now) for (sku, facility), units in sorted((+freed).items())
+        inventory.deallocate(sku, facility, units, now, picked=found.returned[sku, facility])
+        for (sku, facility), units in sorted((+freed).items())
     ]
     return found
 
@@ -77,9 +80,9 @@ def _shrink(
 ) -> None:
     smaller = replace(shipment, units=units_of(order, kept))
     required = smaller.required
-    found.writes += put_back(
-        table, shipment, {sku: seen - min(seen, required.get(sku, 0)) for sku, seen in shipment.picked.items()}, now
-    )
+    back = {sku: seen - min(seen, required.get(sku, 0)) for sku, seen in shipment.picked.items()}
+    found.returned.update({(sku, shipment.facility): units for sku, units in back.items()})
+    found.writes += put_back(table, shipment, back, now)
     parcels = DynamoShipments(table)
     smaller = replace(smaller, picked=_at_most(shipment.picked, required), packed=_at_most(shipment.packed, required))
     if kept and shipment.status is not ShipmentStatus.PACKED:

@@ -29,7 +29,7 @@ class Queue:
     """How many units of a SKU orders wait for, and how many of them lie ready in the pool."""
 
     waiting: int = 0
-    pool: int = 0
+    earmarked: int = 0
     version: int = 0
 
 
@@ -49,7 +49,7 @@ def rank(score: int, placed_at: str) -> str:
 def queue_of(inventory: DynamoInventory, sku: str) -> Queue:
     """The queue's counts, strongly consistent."""
     item = inventory.table.get(_pk(sku), QUEUE)
-    return Queue(item["waiting"], item["pool"], item["version"]) if item else Queue()
+    return Queue(item["waiting"], item["earmarked"], item["version"]) if item else Queue()
 
 
 def waiting_orders(inventory: DynamoInventory, sku: str, limit: int) -> list[Waiting]:
@@ -94,7 +94,7 @@ def arrival(inventory: DynamoInventory, product: Product, quantity: int, cause: 
     They fail with the label ``queue`` when somebody joined or left the queue since it was read here.
     """
     queue = queue_of(inventory, product.sku)
-    kept = min(quantity, max(0, queue.waiting - queue.pool))
+    kept = min(quantity, max(0, queue.waiting - queue.earmarked))
     offered = [Take(product.sku, n, share) for n, share in enumerate(even_shares(quantity - kept, product.stripes))]
     gives = [inventory.give(give, cause, now) for give in offered if give.quantity]
     if kept:
@@ -107,7 +107,7 @@ def arrival(inventory: DynamoInventory, product: Product, quantity: int, cause: 
 def surplus(inventory: DynamoInventory, product: Product, now: datetime) -> Sequence[Write]:
     """The actions that put on sale what lies in the pool and nobody waits for any more; none when there is nothing."""
     queue = queue_of(inventory, product.sku)
-    left = queue.pool - queue.waiting
+    left = queue.earmarked - queue.waiting
     if left <= 0:
         return ()
     offered = [Take(product.sku, n, share) for n, share in enumerate(even_shares(left, product.stripes))]
@@ -124,7 +124,7 @@ def _counted(
         conditions.append("waiting >= :left")
         values[":left"] = -waiting
     if pool < 0:
-        conditions.append("pool >= :taken")
+        conditions.append("earmarked >= :taken")
         values[":taken"] = -pool
     if seen:
         conditions.append("version = :seen")
@@ -133,7 +133,8 @@ def _counted(
         "queue",
         (_pk(sku), QUEUE),
         "SET entity = :entity, sku = :sku, waiting = if_not_exists(waiting, :zero) + :w, "
-        "pool = if_not_exists(pool, :zero) + :p, version = if_not_exists(version, :zero) + :one, changed_at = :now",
+        "earmarked = if_not_exists(earmarked, :zero) + :p, version = if_not_exists(version, :zero) + :one, "
+        "changed_at = :now",
         " AND ".join(conditions) or None,
         values={**values, ":now": to_text(now)},
     )

@@ -182,20 +182,32 @@ class DynamoInventory:
         return self.stripes_of([product])[product.sku]
 
     def stripes_of(self, products: Sequence[Product]) -> dict[str, list[int]]:
-        """The same for several SKUs, each at one moment, in as few reads as its stripes fit."""
+        """The same for several SKUs, each at one moment, in as few reads as its stripes fit.
+
+        The moment includes the product, so stripes that were added since it was read are seen as well.
+        """
         stock: dict[str, list[int]] = {}
-        waiting = list(products)
+        waiting = [(product.sku, product.stripe_span) for product in products]
         while waiting:
-            group: list[Product] = []
+            group: list[tuple[str, int]] = []
             keys: list[tuple[str, str]] = []
-            while waiting and len(keys) + waiting[0].stripe_span <= MAX_ACTIONS:
-                product = waiting.pop(0)
-                group.append(product)
-                keys += [(sku_key(product.sku), f"STOCK#{n}") for n in range(product.stripe_span)]
-            units = iter([item["available"] if item else 0 for item in self.table.snapshot(keys)])
-            for product in group:
-                stock[product.sku] = list(islice(units, product.stripe_span))
+            while waiting and len(keys) + waiting[0][1] + 1 <= MAX_ACTIONS:
+                sku, span = waiting.pop(0)
+                group.append((sku, span))
+                keys += [(sku_key(sku), "PRODUCT"), *((sku_key(sku), f"STOCK#{n}") for n in range(span))]
+            items = iter(self.table.snapshot(keys))
+            for sku, span in group:
+                product, *counters = islice(items, span + 1)
+                if product and product["stripe_span"] > span:
+                    waiting.append((sku, product["stripe_span"]))
+                else:
+                    stock[sku] = [item["available"] if item else 0 for item in counters]
         return stock
+
+    def striped(self, product: Product) -> list[int]:
+        """Units by stripe, each strongly consistent by itself: for looking, not for refusing."""
+        units = {item["sk"]: item["available"] for item in self.table.query(sku_key(product.sku), "STOCK#")}
+        return [units.get(f"STOCK#{n}", 0) for n in range(product.stripe_span)]
 
     def level(self, sku: str) -> StockLevel:
         """What may be promised of a SKU, strongly consistent a stripe; the version grows with every change."""

@@ -47,13 +47,13 @@ def stock_view(
     return {
         "sku": sku,
         "available": available,
-        "reserved": on_hand - damaged - quarantined - allocated - queue.pool - available,
+        "reserved": on_hand - damaged - quarantined - allocated - queue.earmarked - available,
         "allocated": allocated,
         "on_hand": on_hand,
         "damaged": damaged,
         "quarantined": quarantined,
         "backordered": queue.waiting,
-        "earmarked": queue.pool,
+        "earmarked": queue.earmarked,
         "facilities": {
             name: {
                 "on_hand": place.on_hand,

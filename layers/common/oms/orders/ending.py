@@ -12,6 +12,7 @@ from oms.fulfillment.shipments import cancellation, change_with_shipments, knows
 from oms.fulfillment.withdrawing import withdraw
 from oms.inventory.store import DynamoInventory
 from oms.orders import pricing
+from oms.orders.backordering import queue_writes
 from oms.orders.model import Effect, Event, Hold, Order, Status
 from oms.orders.refunds import request_refund
 from oms.orders.reservation import Reservations
@@ -167,6 +168,7 @@ class EndOrders:
             stops += put_back(self.orders.table, shipment, shipment.picked, now) if shipment.open else []
         after = order.moved_to(status).without_effect(Effect.START_FULFILLMENT)
         after, gives = self.reservations.release(after, now)
+        gives += queue_writes(self.inventory, order, after, now)
         if order.status is Status.IN_FULFILLMENT:
             after = after.with_effects(Effect.STOP_FULFILLMENT)
         if knows_carrier(shipments):
@@ -230,7 +232,7 @@ def without_units(
         after = replace(after.with_effects(Effect.STOP_FULFILLMENT), holds=kept)
     elif taken.restarts and Effect.START_FULFILLMENT not in after.effects:
         after = begun_anew(after)
-    return after, [*gives, *taken.writes]
+    return after, [*gives, *queue_writes(inventory, order, after, now), *taken.writes]
 
 
 def _require_ours(order: Order) -> None:

@@ -2,7 +2,8 @@
 
 A sale takes from the stripe that the order's id points to and steals from the others when that one is short. It is
 refused only on the evidence of one snapshot of all stripes, so never while units remain. A marketplace's sale has
-happened already: it takes what there is, and the rest is written down as oversold.
+happened already: it takes what there is, and the rest is written down as oversold; so does a sale of ours of a product
+that may be backordered.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import datetime
 
 from oms.inventory.model import Product, Take, home_stripe, spread
 from oms.inventory.store import DynamoInventory
+from oms.orders.backordering import queue_writes
 from oms.orders.model import Effect, Event, Order, home_seed
 from oms.orders.store import Change, DynamoOrders, OrderExists, order_key
 from oms.runtime import errors
@@ -53,7 +55,7 @@ class Plan:
         for sku in sorted(refused):
             takes = spread(sku, self.wanted[sku], stock[sku], home_stripe(self.seed, self.products[sku].stripes))
             short = self.wanted[sku] - sum(take.quantity for take in takes)
-            if short and not self.may_oversell:
+            if short and not (self.may_oversell or self.products[sku].backorder):
                 missing.append({"sku": sku, "requested": self.wanted[sku], "available": sum(stock[sku])})
             self.takes[sku] = takes
             if short:
@@ -119,7 +121,7 @@ class Reservations:
         """Create the order with its stock, all or nothing.
 
         Raises ``OutOfStock``, ``OrderExists`` with what was found, ``Contention``. ``writes`` join the transaction
-        that makes the order exist.
+        that makes the order exist, and so do its places in the queues for what it lacks.
         """
         wanted = order.owed()
         if len(wanted) > INLINE_SKUS:
@@ -128,8 +130,9 @@ class Reservations:
 
         def attempt(plan: Plan, takes: list[Write]) -> Order:
             created, creation = self.orders.creation(replace(order, oversold=dict(plan.oversold)), event, now)
+            queued = queue_writes(self.inventory, None, created, now)
             try:
-                self.orders.table.transact([*creation, *writes, *takes])
+                self.orders.table.transact([*creation, *writes, *takes, *queued])
             except ConditionsFailed as failed:
                 self._raise_if_exists(order.order_id, failed)
                 raise

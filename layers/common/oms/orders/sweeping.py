@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from oms.orders.backordering import FillBackorders
 from oms.orders.ending import EndOrders
-from oms.orders.model import Effect, Event, Order, Status
+from oms.orders.model import OPEN, Effect, Event, Order, Status
 from oms.orders.reservation import Reservations
 from oms.orders.store import DEADLINE_SHARDS, Change, DynamoOrders
 from oms.runtime import telemetry
@@ -24,6 +25,7 @@ class SweepOrders:
     reservations: Reservations
     ending: EndOrders
     clock: Clock
+    backorders: FillBackorders
     time_left: Callable[[], float]
     """Seconds this run may still take."""
 
@@ -57,6 +59,8 @@ class SweepOrders:
         elif Effect.RELEASE_STOCK in order.effects:
             self.reservations.finish_release(order_id, now)
         else:
+            for sku in order.oversold if order.status in OPEN else ():
+                self.backorders.fill(sku)
             self.orders.change(order_id, self._drive_on, now)
 
     def _drive_on(self, order: Order) -> Change | None:

@@ -165,8 +165,9 @@ class ApplyPayments:
         return Change(order, event, [*writes, *refund])
 
     def _retake(self, order: Order, now: datetime) -> list[Write] | None:
-        """The actions that take the order's stock again, or None when it is gone (or too much for one transaction)."""
-        if order.chunks or Effect.RELEASE_STOCK in order.effects:
+        """The actions that take the order's stock again, or None when it is gone (or too much for one transaction, or
+        was never all there)."""
+        if order.chunks or order.oversold or Effect.RELEASE_STOCK in order.effects:
             return None
         wanted = order.owed()
         products = self.inventory.products(wanted)
