@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oms.fulfillment.facilities import put_facility
-from oms.inventory.store import Movement
+from oms.inventory.model import Movement
 from tests.support.floor import ORIGIN, Floor
 from tests.support.shop import STAFF_CLAIMS, Answer, Shop, checkout
 
