@@ -198,9 +198,12 @@ ANSWERS: dict[str, Schema] = {
             "safety_stock": COUNT,
             "low_stock_at": _or_null(COUNT),
             "backorder": FLAG,
+            "archived": FLAG,
             "version": NUMBER,
-        }
+        },
+        {"listings": _map(_ref("Listing"))},
     ),
+    "Products": _object({"products": _list(_ref("Product")), "next_cursor": _or_null(TEXT)}),
     "Stock": _object(
         {
             "sku": TEXT,
@@ -328,6 +331,8 @@ class Operation:
     key: bool = False
     """Takes an ``Idempotency-Key``: required where it creates something."""
     query: tuple[str, ...] = ()
+    patch: bool = False
+    """Takes a JSON merge patch of what it answers."""
     problems: tuple[int, ...] = ()
 
 
@@ -355,7 +360,22 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("GET /channels/{channel}/callbacks", "A marketplace checks the endpoint", "signed", "Received"),
     Operation(
-        "PUT /products/{sku}", "Create or replace a product", "ops", "Product", 200, ProductForm, problems=(409,)
+        "PUT /products/{sku}", "Create or replace a product", "ops", "Product", 200, ProductForm, problems=(409, 412)
+    ),
+    Operation(
+        "PATCH /products/{sku}",
+        "Change what a JSON merge patch names; null removes",
+        "ops",
+        "Product",
+        patch=True,
+        problems=(409, 412, 422),
+    ),
+    Operation(
+        "GET /products",
+        "Find products: beginnings of title words (q) and of SKUs, barcode, vendor and its SKU, spec=name:value",
+        "agent ops pos warehouse",
+        "Products",
+        query=("q", "sku", "barcode", "vendor", "vendor_sku", "spec", "archived", "limit", "cursor"),
     ),
     Operation("GET /products/{sku}", "Read a product", "agent ops pos warehouse", "Product"),
     Operation("GET /stock/{sku}", "What is where, and what channels show", "agent ops pos warehouse", "Stock"),
@@ -464,6 +484,11 @@ def _spell(operation: Operation) -> Schema:
         spelled["requestBody"] = {
             "required": operation.form_required,
             "content": {"application/json": {"schema": _ref(operation.form.__name__)}},
+        }
+    if operation.patch:
+        spelled["requestBody"] = {
+            "required": True,
+            "content": {"application/merge-patch+json": {"schema": ANY_OBJECT}},
         }
     return spelled
 

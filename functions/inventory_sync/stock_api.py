@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from oms.bootstrap import app
@@ -11,11 +12,19 @@ from oms.fulfillment.carrier import Address
 from oms.fulfillment.facilities import Zone, put_facility, put_zone, zones
 from oms.inventory.alerts import open_alerts
 from oms.inventory.backorders import queue_of
-from oms.inventory.forms import FACILITY_PATTERN, FacilityForm, ListingForm, MovementForm, ProductForm, ZoneForm
+from oms.inventory.forms import (
+    FACILITY_PATTERN,
+    FacilityForm,
+    ListingForm,
+    MovementForm,
+    ProductForm,
+    SearchForm,
+    ZoneForm,
+)
 from oms.inventory.model import Listing, Movement, Product
-from oms.inventory.views import product_view, stock_view
+from oms.inventory.views import listing_view, product_view, stock_view
 from oms.runtime import errors
-from oms.runtime.http import ApiRequest, ApiResponse, dispatch, field_problem
+from oms.runtime.http import ApiRequest, ApiResponse, checked, dispatch, field_problem
 from oms.runtime.telemetry import entry_point
 
 STAFF = ("agent", "warehouse", "ops", "pos")
@@ -27,43 +36,33 @@ def put_product(request: ApiRequest) -> ApiResponse:
     form = request.parse(ProductForm)
     if form.sku != request.path["sku"]:
         raise field_problem([("sku", f"must be {request.path['sku']}, as in the path")])
-    parts = app().inventory.products(part.sku for part in form.kit)
-    wrong = [
-        (f"kit[{index}].sku", f"{part.sku} is a kit itself" if part.sku in parts else f"there is no product {part.sku}")
-        for index, part in enumerate(form.kit)
-        if part.sku not in parts or parts[part.sku].kit
-    ]
-    if wrong:
-        raise field_problem(wrong)
-    product = Product(
-        sku=form.sku,
-        title=form.title,
-        price=form.price.amount,
-        currency=form.price.currency,
-        barcodes=tuple(form.barcodes),
-        barcode_kinds=form.kinds(),
-        specs=form.specs,
-        weight_grams=form.weight_grams,
-        dimensions_mm=(form.dimensions_mm[0], form.dimensions_mm[1], form.dimensions_mm[2])
-        if form.dimensions_mm
-        else None,
-        vendors=tuple(vendor.model_dump(exclude_none=True) for vendor in form.vendors),
-        track=tuple(form.track),
-        hs_code=form.hs_code or "",
-        origin_country=form.origin_country or "",
-        kit={part.sku: part.quantity for part in form.kit},
-        stripes=form.stripes,
-        safety_stock=form.safety_stock,
-        low_stock_at=form.low_stock_at,
-        backorder=form.backorder,
-    )
-    return ApiResponse(200, product_view(app().inventory.put_product(product, app().clock())))
+    return _told(app().catalogue.put(form, request.if_match()))
+
+
+def patch_product(request: ApiRequest) -> ApiResponse:
+    """Change what a JSON merge patch names."""
+    request.require_group("ops")
+    return _told(app().catalogue.patch(request.path["sku"], request.json(), request.if_match()))
 
 
 def get_product(request: ApiRequest) -> ApiResponse:
-    """Show a product."""
+    """Show a product and where it is listed."""
     request.require_group(*STAFF)
-    return ApiResponse(200, product_view(_product(request)))
+    product = _product(request)
+    listings = app().inventory.listings(product.sku)
+    return _told(product, listings={name: listing_view(listing) for name, listing in sorted(listings.items())})
+
+
+def find_products(request: ApiRequest) -> ApiResponse:
+    """List products, all or those that are looked for."""
+    request.require_group(*STAFF)
+    form = checked(SearchForm, dict(request.query))
+    found, more = app().catalogue.find(form.search(), form.cursor, form.limit)
+    return ApiResponse(200, {"products": [product_view(product) for product in found], "next_cursor": more})
+
+
+def _told(product: Product, **more: Any) -> ApiResponse:
+    return ApiResponse(200, {**product_view(product), **more}, {"etag": f'"{product.version}"'})
 
 
 def get_stock(request: ApiRequest) -> ApiResponse:
@@ -71,7 +70,7 @@ def get_stock(request: ApiRequest) -> ApiResponse:
     request.require_group(*STAFF)
     product = _product(request)
     inventory = app().inventory
-    level = inventory.sellable(product.sku, product)
+    level = inventory.sellable(product.sku, replace(product, archived=False))
     view = stock_view(
         product.sku,
         level.available,
@@ -176,7 +175,9 @@ def _product(request: ApiRequest) -> Product:
 
 ROUTES = {
     "PUT /products/{sku}": put_product,
+    "PATCH /products/{sku}": patch_product,
     "GET /products/{sku}": get_product,
+    "GET /products": find_products,
     "GET /stock/{sku}": get_stock,
     "POST /stock/movements": move_stock,
     "PUT /stock/{sku}/listings/{channel}": put_listing,

@@ -351,7 +351,7 @@ class Shop:
         table = self.app.inventory.table
         for sku in skus:
             product = Product(sku=sku, title=sku, price=100, currency="USD", version=1)
-            (write,) = self.app.inventory._product_writes(product, None, self.now)
+            write, *_ = self.app.inventory._product_writes(product, None, self.now)
             stock = {"pk": f"SKU#{sku}", "sk": "STOCK#0", "entity": "stock", "sku": sku}
             place = {"pk": f"SKU#{sku}", "sk": "LOCATION#main", "entity": "location", "sku": sku, "facility": "main"}
             counted = {"on_hand": quantity, "unallocated": quantity, "allocated": 0, "damaged": 0, "quarantined": 0}

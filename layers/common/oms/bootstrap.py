@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from oms.channels.port import Channel
     from oms.channels.sync import SyncChannel
     from oms.fulfillment.carrier import Carrier
+    from oms.inventory.catalogue import Catalogue
     from oms.messages.preferences import KeepPreferences
     from oms.messages.telling import TellCustomers
     from oms.orders.backordering import FillBackorders
@@ -124,6 +125,12 @@ class App:
         return StaffTokens(self.settings.staff_issuer, self.settings.staff_jwks_url, self.transport, self.monotonic)
 
     # ---- use cases -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        from oms.inventory.catalogue import Catalogue
+
+        return Catalogue(self.inventory, self.clock)
 
     @cached_property
     def reservations(self) -> Reservations:

@@ -50,7 +50,7 @@ def changes_in(
     for record in records:
         image = record["dynamodb"].get("NewImage")
         item = from_item(image) if image else {"entity": "removed"}
-        if item["entity"] == "stock":
+        if item["entity"] in ("stock", "offer"):
             _earliest(stock, item["sku"], item["changed_at"])
         elif item["entity"] == "listing" and item["channel"] in channels:
             _earliest(told, (item["channel"], item["sku"]), item["changed_at"])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from oms.inventory.barcodes import kind_of
+from oms.inventory.finding import Search
 from oms.inventory.model import DOCK, STAGING
 from oms.orders.forms import AddressForm, Form, ShortText, Sku
 from oms.orders.pricing import CURRENCIES
@@ -55,7 +56,7 @@ class VendorForm(Form):
     vendor: ShortText
     vendor_sku: ShortText | None = None
     cost: Annotated[int, Field(ge=0)] | None = None
-    currency: str | None = None
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] | None = None
     lead_time_days: Annotated[int, Field(ge=0, le=730)] | None = None
     preferred: bool = False
 
@@ -83,6 +84,7 @@ class ProductForm(Form):
     hs_code: Annotated[str, StringConstraints(pattern=r"^[0-9]{6,12}$")] | None = None
     origin_country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
     vendors: list[VendorForm] = Field(default_factory=list, max_length=20)
+    archived: bool | None = None
     kit: list[KitPartForm] = Field(default_factory=list, max_length=20)
     stripes: Annotated[int, Field(ge=1, le=64)] = 1
     safety_stock: Units = 0
@@ -100,6 +102,9 @@ class ProductForm(Form):
             raise ValueError("barcodes names one twice")
         if len(set(self.track)) != len(self.track):
             raise ValueError("track names one twice")
+        names = [(vendor.vendor, vendor.vendor_sku) for vendor in self.vendors]
+        if len(set(names)) != len(names):
+            raise ValueError("vendors names a vendor twice with the same vendor_sku")
         if sum(vendor.preferred for vendor in self.vendors) > 1:
             raise ValueError("vendors can have one preferred vendor only")
         strangers = sorted(self.barcode_kinds.keys() - set(self.barcodes))
@@ -111,6 +116,35 @@ class ProductForm(Form):
     def kinds(self) -> dict[str, str]:
         """The kind of every barcode, declared or plain to see."""
         return {code: kind_of(code, self.barcode_kinds.get(code)) for code in self.barcodes}
+
+
+class SearchForm(Form):
+    """``GET /products``: everything that is given must hold. ``q`` are beginnings of words of the title."""
+
+    model_config = ConfigDict(strict=False)
+
+    q: Annotated[str, StringConstraints(strip_whitespace=True, max_length=100)] = ""
+    sku: Annotated[str, StringConstraints(strip_whitespace=True, max_length=50)] = ""
+    barcode: Annotated[str, StringConstraints(max_length=80)] = ""
+    vendor: Annotated[str, StringConstraints(strip_whitespace=True, max_length=100)] = ""
+    vendor_sku: Annotated[str, StringConstraints(strip_whitespace=True, max_length=100)] = ""
+    spec: Annotated[str, StringConstraints(pattern=r"^[^:]{1,100}:.{1,100}$")] = ""
+    archived: Literal["true", "false", "any"] = "false"
+    limit: Annotated[int, Field(ge=1, le=100)] = 25
+    cursor: Annotated[str, StringConstraints(max_length=2000)] | None = None
+
+    @model_validator(mode="after")
+    def _vendor_is_named(self) -> SearchForm:
+        if self.vendor_sku and not self.vendor:
+            raise ValueError("vendor_sku needs vendor: vendors number their goods as they like")
+        return self
+
+    def search(self) -> Search:
+        """What is looked for."""
+        name, _, value = self.spec.partition(":")
+        archived = None if self.archived == "any" else self.archived == "true"
+        spec = (name, value) if self.spec else None
+        return Search(self.q, self.sku, self.barcode, self.vendor, self.vendor_sku, spec, archived)
 
 
 class MovementForm(Form):

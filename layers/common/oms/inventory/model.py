@@ -51,7 +51,17 @@ class Product:
     """An alert is raised when no more than so many units may be promised; None asks for none."""
     backorder: bool = False
     """Whether our own sales are accepted beyond the stock, to be filled from what comes in."""
+    archived: bool = False
+    """No longer sold; kept, because orders and parcels name it."""
+    used_in: int = 0
+    """How many kits contain it: it can be neither archived nor made a kit meanwhile."""
+    imported: Mapping[str, Any] = field(default_factory=dict)
+    """The row that an import last wrote: with it, a row that comes twice is known."""
     version: int = 0
+
+    def held_parts(self) -> Mapping[str, int]:
+        """The parts that this kit holds on to; an archived one lets them go."""
+        return {} if self.archived else self.kit
 
     def parts(self, quantity: int) -> dict[str, int]:
         """The stocked units that ``quantity`` of this product take."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
 from oms.inventory.barcodes import INTERNAL, claims, lookup_key
+from oms.inventory.finding import entries
 from oms.inventory.model import DOCK, PACKING, Listing, Location, Movement, Product, Take
 from oms.runtime import errors
 from oms.runtime.clock import from_text, to_text
@@ -66,30 +67,68 @@ class DynamoInventory:
         return self.products([sku]).get(sku)
 
     def put_product(self, product: Product, now: datetime) -> Product:
-        """Create or replace. A barcode belongs to one SKU. Raises ``Conflict`` when another product holds one."""
+        """Create or replace. Raises what ``change_product`` does."""
+        return self.change_product(product.sku, lambda _: product, now)
+
+    def change_product(self, sku: str, decide: Callable[[Product | None], Product], now: datetime) -> Product:
+        """Put what ``decide`` makes of the product as it stands (None when there is none), or nothing when that is the
+        same; ``decide`` is asked again when somebody else was faster.
+
+        A barcode belongs to one SKU; a kit consists of products that are sold and are no kits. Raises ``Conflict``
+        or ``InvalidRequest`` when that would not hold.
+        """
         for attempt in range(_ATTEMPTS):
-            seen = self.product(product.sku)
-            stored = Product(
-                **{
-                    **{name: getattr(product, name) for name in Product.__slots__},
-                    "version": (seen.version if seen else 0) + 1,
-                    "stripe_span": max(product.stripes, seen.stripe_span if seen else 1),
-                }
+            seen = self.product(sku)
+            wanted = decide(seen)
+            stored = replace(
+                wanted,
+                version=(seen.version if seen else 0) + 1,
+                stripe_span=max(wanted.stripes, seen.stripe_span if seen else 1),
+                used_in=seen.used_in if seen else 0,
             )
+            if seen and replace(stored, version=seen.version, imported=seen.imported) == seen:
+                return seen
+            if stored.used_in and (stored.kit or stored.archived):
+                kits = ", ".join(self.kits_with(sku)[:5])
+                what = "be a kit" if stored.kit else "be archived"
+                raise errors.Conflict(f"{sku} is a part of {kits} and cannot {what} meanwhile.")
+            writes = self._product_writes(stored, seen, now)
+            if len(writes) > MAX_ACTIONS:
+                raise errors.InvalidRequest(
+                    "Too many words, specifications, vendors, barcodes and parts change at once.",
+                    fields=[("(body)", f"{len(writes)} entries change, {MAX_ACTIONS} fit: use several requests")],
+                )
             try:
-                self.table.transact(self._product_writes(stored, seen, now))
+                self.table.transact(writes)
             except ConditionsFailed as failed:
-                taken = [r for r in failed.refusals if r.write.label.startswith("barcode ")]
-                if taken:
-                    code = _claims(product)[taken[0].write.label.removeprefix("barcode ")]
-                    owner = (taken[0].old or {}).get("sku", "another product")
-                    raise errors.Conflict(
-                        f"Barcode {code} belongs to {owner}.", fields=[("barcodes", f"{code} belongs to {owner}")]
-                    ) from None
+                self._explain(stored, failed)
                 self.table.back_off(attempt)
                 continue
             return stored
-        raise Contention(f"product {product.sku}")
+        raise Contention(f"product {sku}")
+
+    def _explain(self, product: Product, failed: ConditionsFailed) -> None:
+        """Raise what the caller can do something about; return when it is enough to try again."""
+        wrong = []
+        for refusal in failed.refusals:
+            what, _, name = refusal.write.label.partition(" ")
+            if what == "barcode":
+                code, owner = _claims(product)[name], (refusal.old or {}).get("sku", "another product")
+                raise errors.Conflict(
+                    f"Barcode {code} belongs to {owner}.", fields=[("barcodes", f"{code} belongs to {owner}")]
+                )
+            if what == "part":
+                field = f"kit[{list(product.kit).index(name)}].sku"
+                if refusal.old is None:
+                    wrong.append((field, f"there is no product {name}"))
+                else:
+                    wrong.append((field, f"{name} is {'a kit itself' if refusal.old['kit'] else 'archived'}"))
+        if wrong:
+            raise errors.InvalidRequest("See errors for what to change.", fields=wrong)
+
+    def entries_at(self, place: tuple[str, str], after: str, limit: int) -> Iterator[Item]:
+        """Entries of the search index at a place (``inventory.finding``), behind a sort key."""
+        return self.table.query(*place, after=after, limit=limit)
 
     def _product_writes(self, product: Product, seen: Product | None, now: datetime) -> list[Write]:
         pk = sku_key(product.sku)
@@ -116,11 +155,15 @@ class DynamoInventory:
             "safety_stock": product.safety_stock,
             "low_stock_at": product.low_stock_at,
             "backorder": product.backorder,
+            "archived": product.archived,
+            "used_in": product.used_in,
+            "imported": dict(product.imported),
             "version": product.version,
             "updated_at": to_text(now),
         }
         if seen:
-            writes = [self.table.put("product", item, "version = :seen", values={":seen": seen.version})]
+            as_seen = {":seen": seen.version, ":used": seen.used_in}
+            writes = [self.table.put("product", item, "version = :seen AND used_in = :used", values=as_seen)]
         else:
             writes = [self.table.put("product", item)]
         before, after = _claims(seen) if seen else {}, _claims(product)
@@ -130,12 +173,39 @@ class DynamoInventory:
             writes.append(self.table.put(f"barcode {code}", claim, condition, values={":sku": product.sku}))
         for code in sorted(before.keys() - after.keys()):
             writes.append(self.table.delete(f"release {code}", (f"BARCODE#{code}", "SKU"), None))
-        parts_before, parts_after = set(seen.kit if seen else ()), set(product.kit)
+        parts_before = seen.held_parts().keys() if seen else set()
+        parts_after = product.held_parts().keys()
         for part in sorted(parts_after - parts_before):
             link = {"pk": sku_key(part), "sk": f"USEDIN#{product.sku}", "entity": "used_in", "kit": product.sku}
-            writes.append(self.table.put(f"part {part}", link, None))
+            condition = "attribute_exists(pk) AND size(kit) = :zero AND archived = :sold"
+            values = {":one": 1, ":zero": 0, ":sold": False}
+            key = (sku_key(part), "PRODUCT")
+            writes.append(self.table.update(f"part {part}", key, "ADD used_in :one", condition, values=values))
+            writes.append(self.table.put(f"link {part}", link, None))
         for part in sorted(parts_before - parts_after):
+            key = (sku_key(part), "PRODUCT")
+            writes.append(self.table.update(f"free {part}", key, "ADD used_in :less", values={":less": -1}))
             writes.append(self.table.delete(f"unlink {part}", (sku_key(part), f"USEDIN#{product.sku}"), None))
+        if seen and (seen.kit, seen.archived) != (product.kit, product.archived):
+            # What channels may show has changed without any stock moving: the stream carries this to them.
+            offer = {"pk": pk, "sk": "OFFER", "entity": "offer", "sku": product.sku, "changed_at": to_text(now)}
+            writes.append(self.table.put("offer", offer, None))
+        return writes + self._entry_writes(product, seen)
+
+    def _entry_writes(self, product: Product, seen: Product | None) -> list[Write]:
+        before, after = entries(seen) if seen else {}, entries(product)
+        writes = []
+        for (pk, sk), words in after.items():
+            if before.get((pk, sk)) != words:
+                entry = {
+                    "pk": pk,
+                    "sk": sk,
+                    "entity": "find",
+                    "sku": product.sku,
+                    **({"words": words} if words else {}),
+                }
+                writes.append(self.table.put("entry", entry, None))
+        writes += [self.table.delete("entry", key, None) for key in before.keys() - after.keys()]
         return writes
 
     def sku_of_barcode(self, code: str) -> str | None:
@@ -218,6 +288,8 @@ class DynamoInventory:
         """What may be promised of a SKU or a kit: a kit is as many as its scarcest part allows. ``product`` saves a
         read to those who have it."""
         product = product or self.product(sku)
+        if product and product.archived:
+            return StockLevel(0, self.level(sku).version)
         if product is None or not product.kit:
             return self.level(sku)
         levels = {part: self.level(part) for part in product.kit}
@@ -443,6 +515,9 @@ def _product(item: Item) -> Product:
         safety_stock=item.get("safety_stock", 0),
         low_stock_at=item.get("low_stock_at"),
         backorder=item.get("backorder", False),
+        archived=item.get("archived", False),
+        used_in=item.get("used_in", 0),
+        imported=item.get("imported", {}),
         version=item["version"],
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from oms.inventory.backorders import Queue
 from oms.inventory.barcodes import INTERNAL
-from oms.inventory.model import Location, Product
+from oms.inventory.model import Listing, Location, Product
 from oms.inventory.store import ChannelState
 
 
@@ -31,7 +31,21 @@ def product_view(product: Product) -> dict[str, Any]:
         "safety_stock": product.safety_stock,
         "low_stock_at": product.low_stock_at,
         "backorder": product.backorder,
+        "archived": product.archived,
         "version": product.version,
+    }
+
+
+def listing_view(listing: Listing) -> dict[str, Any]:
+    """A channel's terms for a SKU."""
+    return {
+        "sku": listing.sku,
+        "channel": listing.channel,
+        "listing_id": listing.listing_id,
+        "buffer": listing.buffer,
+        "percent": listing.percent,
+        "max_listed": listing.max_listed,
+        "end_when": listing.end_when,
     }
 
 

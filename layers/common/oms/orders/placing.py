@@ -265,6 +265,8 @@ def _priceable(form: PlaceOrderForm, products: Mapping[str, Product]) -> list[tu
         product = products.get(line.sku)
         if product is None:
             wrong.append((f"lines[{index}].sku", f"there is no product {line.sku}"))
+        elif product.archived:
+            wrong.append((f"lines[{index}].sku", f"{line.sku} is no longer sold"))
         elif product.currency != form.currency:
             wrong.append((f"lines[{index}].sku", f"{line.sku} is sold in {product.currency}, not {form.currency}"))
         else:

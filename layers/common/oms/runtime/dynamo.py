@@ -286,9 +286,10 @@ class Table:
         raise Contention(f"snapshot of {len(keys)} items in {self.name}")
 
     def query(
-        self, pk: str, prefix: str = "", *, limit: int | None = None, newest_first: bool = False
+        self, pk: str, prefix: str = "", *, limit: int | None = None, newest_first: bool = False, after: str = ""
     ) -> Iterator[Item]:
-        """Items of one partition whose sort key starts with ``prefix``, strongly consistent, every page."""
+        """Items of one partition whose sort key starts with ``prefix``, strongly consistent, every page; those that
+        come behind the sort key ``after`` when it is given."""
         request: Item = {
             "TableName": self.name,
             "KeyConditionExpression": "pk = :pk" + (" AND begins_with(sk, :sk)" if prefix else ""),
@@ -296,6 +297,8 @@ class Table:
             "ConsistentRead": True,
             "ScanIndexForward": not newest_first,
         }
+        if after:
+            request["ExclusiveStartKey"] = self.key(pk, after)
         return self._pages(request, limit)
 
     def query_index(

@@ -67,6 +67,10 @@ class Conflict(DomainError):
     """It cannot be done in the present state."""
 
 
+class PreconditionFailed(DomainError):
+    """It has changed since the caller read it (``If-Match``)."""
+
+
 class IdempotencyKeyReused(DomainError):
     """The same key came with another body."""
 

@@ -32,6 +32,7 @@ _ANSWERS: dict[type[Exception], tuple[int, str, str]] = {
     errors.Forbidden: (403, "forbidden", "Not allowed"),
     errors.NotFound: (404, "not_found", "Not found"),
     errors.Conflict: (409, "conflict", "Not possible in the present state"),
+    errors.PreconditionFailed: (412, "precondition_failed", "Changed in the meantime"),
     errors.IdempotencyKeyReused: (422, "idempotency_key_reused", "The idempotency key was used for another request"),
     errors.OutOfStock: (409, "out_of_stock", "Out of stock"),
     errors.Unavailable: (503, "unavailable", "Temporarily unavailable"),
@@ -83,14 +84,17 @@ class ApiRequest:
 
     def parse(self, model: type[Model]) -> Model:
         """The body as ``model``. Raises ``InvalidRequest`` naming each field that is wrong."""
-        from pydantic import ValidationError
+        return checked(model, self.json())
 
-        try:
-            return model.model_validate(self.json())
-        except ValidationError as error:
-            raise errors.InvalidRequest(
-                "See errors for what to change.", fields=[_field_error(entry) for entry in error.errors()]
-            ) from None
+    def if_match(self) -> int | None:
+        """The version that the caller read, from ``If-Match``; None without one. Raises ``InvalidRequest``."""
+        told = self.headers.get("if-match", "").strip()
+        if told in ("", "*"):
+            return None
+        bare = told.removeprefix("W/").strip('"')
+        if not (bare.isascii() and bare.isdigit()):
+            raise field_problem([("If-Match", "the version that was read, as in ETag")])
+        return int(bare)
 
     def idempotency_key(self) -> str:
         """The ``Idempotency-Key`` header, 8 to 128 printable characters. Raises ``InvalidRequest``."""
@@ -180,6 +184,18 @@ def _render(response: ApiResponse) -> dict[str, Any]:
     headers = {"content-type": "application/json", "cache-control": "no-store", **response.headers}
     body = "" if response.payload is None else json.dumps(response.payload, separators=(",", ":"), ensure_ascii=False)
     return {"statusCode": response.status, "headers": headers, "body": body, "isBase64Encoded": False}
+
+
+def checked(model: type[Model], value: Any) -> Model:
+    """``value`` as ``model``. Raises ``InvalidRequest`` naming each field that is wrong."""
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise errors.InvalidRequest(
+            "See errors for what to change.", fields=[_field_error(entry) for entry in error.errors()]
+        ) from None
 
 
 def field_problem(fields: Sequence[tuple[str, str]]) -> errors.InvalidRequest:
