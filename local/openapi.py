@@ -137,10 +137,26 @@ ANSWERS: dict[str, Schema] = {
                     "captured": MINOR,
                     "refunded": MINOR,
                     "refund_due": MINOR,
+                    "disputed": MINOR,
+                    "credit": MINOR,
+                    "due": MINOR,
+                    "capture": TEXT,
+                    "authorization_expires_at": _or_null(TIME),
+                    "due_at": _or_null(TIME),
                 }
             ),
             "refunds": _list(
-                _object({"amount": MINOR, "currency": CURRENCY, "status": TEXT, "reason": TEXT, "requested_at": TIME})
+                _object(
+                    {
+                        "refund_id": TEXT,
+                        "provider": TEXT,
+                        "amount": MINOR,
+                        "currency": CURRENCY,
+                        "status": TEXT,
+                        "reason": TEXT,
+                        "requested_at": TIME,
+                    }
+                )
             ),
             "shipments": _list(
                 _object(

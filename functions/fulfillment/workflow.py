@@ -41,7 +41,9 @@ def _offer(event: Event, kind: str) -> Event:
 def ship(event: Event) -> Event:
     """Label the parcel and let it leave."""
     parts = app()
-    shipping = ShipParcels(parts.orders, parts.inventory, parts.clock, lambda: parts.carrier)
+    shipping = ShipParcels(
+        parts.orders, parts.inventory, parts.clock, lambda: parts.carrier, parts.capturing.for_parcel
+    )
     return {"shipment": shipping.ship(event["shipment"], event["run"]).shipment_id}
 
 

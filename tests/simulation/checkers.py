@@ -18,6 +18,7 @@ from oms.messages.kinds import CHANNELS_THAT_TELL, KINDS, TOO_LATE, due_messages
 from oms.orders import history
 from oms.orders.model import NEXT, OPEN, Status
 from oms.orders.store import order_from_item
+from oms.orders.refunds import STILL_DUE
 from oms.payments import ledger
 from oms.runtime.clock import from_text
 from tests.simulation.backend import plain_item
@@ -422,11 +423,32 @@ def ledger_sums(books: Books, changes: list[Change]) -> None:
         total = ledger.sums(entries)
         paid = order.payment
         said = (paid.captured, paid.refunded, paid.authorized)
-        summed = (total["captured"], total["refunded"], total["authorized"] - total["released"])
+        summed = (
+            total["captured"],
+            total["refunded"] - total["refund_failed"],
+            total["authorized"] - total["released"] - total["drawn"],
+        )
         require(said == summed, "ledger_sums", f"{pk}: says {said}, ledger {summed}")
-        due = sum(item["amount"] for item in starting(items, "REFUND#") if item["status"] == "requested")
+        due = sum(item["amount"] for item in starting(items, "REFUND#") if item["status"] in STILL_DUE)
         require(paid.refund_due == due, "ledger_sums", f"{pk}: owes {paid.refund_due}, requested {due}")
         require(paid.refunded + paid.refund_due <= paid.captured, "ledger_sums", f"{pk}: {paid}")
+
+
+@safety
+def books_balance(books: Books, changes: list[Change]) -> None:
+    """Every entry's debits equal its credits, and the accounts say what the order's sums say."""
+    for pk in _orders_in(changes):
+        items = books.order(pk)
+        if "ORDER" not in items:
+            continue
+        entries = [entry for entry in starting(items, "MONEY#") if entry["currency"] == items["ORDER"]["currency"]]
+        for entry in entries:
+            require(not sum(entry["postings"].values()), "books_balance", f"{pk}: {entry['sk']} {entry['postings']}")
+        paid = order_from_item(items["ORDER"]).payment
+        accounts = ledger.balances(entries)
+        payable = -accounts.get("refunds_payable", 0)
+        require(payable == paid.refund_due, "books_balance", f"{pk}: payable {payable}, due {paid.refund_due}")
+        require(accounts.get("authorizations", 0) == paid.authorized >= 0, "books_balance", f"{pk}: {accounts}, {paid}")
 
 
 def stripe_money(system: System, order_id: str) -> tuple[int, int]:
@@ -469,7 +491,7 @@ def paid_before_confirmed(books: Books, changes: list[Change]) -> None:
         moved = change.old is None or change.old["status"] != new["status"]
         order = order_from_item(new)
         if moved and order.status is Status.CONFIRMED and not _accepted(books.order(change.key[0]), order.version):
-            paid = max(order.payment.captured, order.payment.authorized)
+            paid = order.payment.captured + order.payment.authorized + order.payment.credit
             require(
                 paid >= order.totals.total, "paid_before_confirmed", f"{change.key[0]}: {paid} of {order.totals.total}"
             )
@@ -478,7 +500,7 @@ def paid_before_confirmed(books: Books, changes: list[Change]) -> None:
         if shipped > before:
             owed = sum(line.unit_price * line.shipped for line in order.lines)
             require(
-                order.payment.covers >= owed, "paid_before_confirmed", f"{change.key[0]}: {order.payment} for {owed}"
+                order.payment.settled >= owed, "paid_before_confirmed", f"{change.key[0]}: {order.payment} for {owed}"
             )
             require("payment" not in order.holds, "paid_before_confirmed", f"{change.key[0]} shipped while held")
 

@@ -125,7 +125,7 @@ class Scene:
         """A packed order whose label was bought by a step that died before its parcel left."""
         self.packed()
         app = self.system._app(self.system.template.function_at("fulfillment/workflow"))
-        shipping = ShipParcels(app.orders, app.inventory, app.clock, lambda: app.carrier)
+        shipping = ShipParcels(app.orders, app.inventory, app.clock, lambda: app.carrier, app.capturing.for_parcel)
         shipping._label(app.orders.require(self.order_id), shipping.shipments.get(f"{self.order_id}.1"))
         return self
 

@@ -184,12 +184,40 @@ def test_a_held_order_is_looked_at_when_its_hold_is_due_and_not_before() -> None
     assert next_deadline(held, NOW) == due
 
 
+KINDS = (
+    *("authorized", "released", "captured", "credit", "refund_due", "refunded", "refund_failed"),
+    *("refund_withdrawn", "disputed", "dispute_won", "dispute_lost", "fee"),
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_postings_of_every_entry_add_up_to_zero(kind: str) -> None:
+    entry = ledger.Entry(kind, "stripe", "x", 100, "USD", "test", drawn=40, on_credit=30)
+    assert entry.postings
+    assert sum(entry.postings.values()) == 0
+
+
+def test_an_entry_from_before_double_entry_is_read_as_if_it_had_been_written_today() -> None:
+    old = {"kind": "captured", "provider": "stripe", "object_id": "pi_1", "amount": 100, "currency": "USD"}
+    assert ledger.balances([old]) == {"clearing:stripe": 100, "customer": -100}
+
+
+def test_a_capture_uses_up_its_authorisation_and_pays_its_invoice() -> None:
+    payment = Payment("pending", "stripe", capture="on_shipment", credit=30)
+    payment = ledger.with_entry(payment, ledger.Entry("authorized", "stripe", "pi_1", 100, "USD", "test"))
+    assert (payment.covers, payment.settled) == (130, 30)
+    capture = ledger.Entry("captured", "stripe", "pi_1", 60, "USD", "test", drawn=60, on_credit=30)
+    payment = ledger.with_entry(payment, capture)
+    assert (payment.authorized, payment.captured, payment.credit, payment.covers) == (40, 60, 0, 100)
+
+
 def test_the_ledger_derives_the_status_from_its_sums() -> None:
     payment = Payment("pending", "stripe")
     steps = [
         ("authorized", 100, "authorized"),
         ("released", 100, "cancelled"),
         ("captured", 100, "captured"),
+        ("refund_due", 100, "captured"),
         ("refunded", 30, "partially_refunded"),
         ("refunded", 70, "refunded"),
     ]

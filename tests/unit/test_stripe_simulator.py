@@ -322,12 +322,19 @@ def test_a_partial_capture_lets_the_rest_go(account: Account) -> None:
     assert account.charge_of(intent)["amount_captured"] == 1000
 
 
-def test_several_captures_add_up(account: Account) -> None:
-    path = f"/v1/payment_intents/{account.paid(capture_method='manual')['id']}/capture"
+def test_several_captures_add_up_where_the_account_may_make_them(account: Account) -> None:
+    options = {"payment_method_options[card][request_multicapture]": "if_available"}
+    path = f"/v1/payment_intents/{account.paid(capture_method='manual', **options)['id']}/capture"
     first = account.post(path, {"amount_to_capture": 1000, "final_capture": "false"})
     assert (first["status"], first["amount_capturable"]) == ("requires_capture", 1500)
     last = account.post(path)
     assert (last["status"], last["amount_received"]) == ("succeeded", 2500)
+
+
+def test_an_authorisation_cannot_be_captured_in_parts_unless_that_was_asked_for(account: Account) -> None:
+    path = f"/v1/payment_intents/{account.paid(capture_method='manual')['id']}/capture"
+    refused = account.call("POST", path, {"amount_to_capture": 1000, "final_capture": "false"})
+    assert error_of(refused)[0] == 400
 
 
 def test_more_than_was_authorised_cannot_be_captured(account: Account) -> None:

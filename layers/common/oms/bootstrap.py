@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from oms.orders.placing import PlaceOrders
     from oms.orders.reservation import Reservations
     from oms.payments.apply import ApplyPayments
+    from oms.payments.capturing import CaptureMoney
     from oms.payments.port import PaymentGateway
     from oms.payments.settle import SettlePayments
     from oms.runtime.files import Files
@@ -98,6 +99,7 @@ class App:
                     secret["api_key"],
                     secret["webhook_secrets"],
                     api_base=self.settings.stripe_api_base,
+                    account=secret.get("account", ""),
                     http_client=TransportClient(self.transport),
                 )
             }
@@ -150,6 +152,7 @@ class App:
             self.token_keys,
             timedelta(seconds=self.settings.unpaid_expiry_seconds),
             timedelta(days=self.settings.order_token_days),
+            self.settings.capture_mode,
         )
 
     @cached_property
@@ -175,6 +178,12 @@ class App:
         from oms.payments.apply import ApplyPayments
 
         return ApplyPayments(self.orders, self.inventory, self.clock)
+
+    @cached_property
+    def capturing(self) -> CaptureMoney:
+        from oms.payments.capturing import CaptureMoney
+
+        return CaptureMoney(self.orders, self.gateway, self.payments, self.clock)
 
     def settling(self) -> SettlePayments:
         """Refunds and cancellations at the provider, with its keys as they are now."""

@@ -34,6 +34,9 @@ class Account:
         self._kinds: dict[str, list[Json]] = {}
         self._cards: dict[str, Card | None] = {}
         self._captures: dict[str, int] = {}
+        self._in_parts: set[str] = set()
+        self.multicapture = True
+        """Whether this account may capture an authorisation in parts."""
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._cause: Json = {"id": None, "idempotency_key": None}
         self._unsent: list[Json] = []
@@ -89,6 +92,9 @@ class Account:
                 raise invalid("Nothing to confirm with.", code="parameter_missing", param="payment_method")
             _check_return(shape, params)
         intent = self._keep(shape)
+        options = params.get("payment_method_options", {}).get("card", {})
+        if options.get("request_multicapture") == "if_available" and self.multicapture:
+            self._in_parts.add(intent["id"])
         if method:
             intent |= {"payment_method": method["id"], "status": "requires_confirmation"}
         self._emit("payment_intent.created", intent)
@@ -159,6 +165,8 @@ class Account:
         amount: int = params.get("amount_to_capture", available)
         if amount > available:
             raise refused("Not as much was authorised.", code="amount_too_large", param="amount_to_capture")
+        if not params.get("final_capture", True) and intent["id"] not in self._in_parts:
+            raise refused("Multiple captures are not available for this payment.", param="final_capture")
         self._captures[intent["id"]] = self._captures.get(intent["id"], 0) + 1
         if self._captures[intent["id"]] > MULTICAPTURE_LIMIT:
             raise refused(f"At most {MULTICAPTURE_LIMIT} captures are possible.", param="intent")
@@ -266,6 +274,45 @@ class Account:
         self._emit("charge.dispute.created", dispute)
         self._emit("charge.dispute.funds_withdrawn", dispute)
         return dispute
+
+    def update_dispute(self, dispute: Json, params: Json) -> Json:
+        """Evidence, which counts once it is submitted, and only in time."""
+        if dispute["status"] not in {"needs_response", "warning_needs_response"}:
+            raise refused("This dispute does not take evidence any more.")
+        if self._clock() > dispute["evidence_details"]["due_by"]:
+            raise refused("The time for evidence is over.")
+        before = copy.deepcopy(dispute)
+        dispute["evidence"] |= params.get("evidence", {})
+        dispute["evidence_details"]["has_evidence"] = bool(dispute["evidence"])
+        dispute["metadata"] = _set_only(dispute["metadata"] | params.get("metadata", {}))
+        if params.get("submit", True):
+            dispute["evidence_details"]["submission_count"] += 1
+            dispute["status"] = "under_review"
+        self._emit("charge.dispute.updated", dispute, before)
+        return dispute
+
+    # ---- doubts
+
+    def open_review(self, charge: Json, reason: str) -> Json:
+        """A rule sends the payment to a person."""
+        review = self._keep(shapes.review(self.new_id("prv"), self._now(), charge, reason))
+        charge["review"] = review["id"]
+        self._emit("review.opened", review)
+        return review
+
+    def close_review(self, review: Json, reason: str) -> Json:
+        """The person has looked."""
+        if not review["open"]:
+            raise refused("This review is closed.")
+        review |= {"open": False, "closed_reason": reason, "reason": reason}
+        self._emit("review.closed", review)
+        return review
+
+    def warn_of_fraud(self, charge: Json, kind: str) -> Json:
+        """The card holder's bank reports the payment."""
+        warning = self._keep(shapes.fraud_warning(self.new_id("issfr"), self._now(), charge, kind))
+        self._emit("radar.early_fraud_warning.created", warning)
+        return warning
 
     def close_dispute(self, dispute: Json, won: bool) -> Json:
         """The bank decides."""
@@ -378,7 +425,15 @@ class Account:
 
     def _new_charge(self, intent: Json) -> Json:
         method = self._objects[intent["payment_method"]]
-        shape = shapes.charge(self.new_id("ch"), self._now(), intent, method, self._cards[method["id"]])
+        shape = shapes.charge(
+            self.new_id("ch"),
+            self._now(),
+            intent,
+            method,
+            self._cards[method["id"]],
+            before=self._now() + AUTHORIZATION_SECONDS,
+            multicapture=intent["id"] in self._in_parts,
+        )
         intent["latest_charge"] = shape["id"]
         return self._keep(shape)
 

@@ -27,6 +27,13 @@ _PAGE: dict[str, Parser] = {
 }
 LIST_INTENTS: dict[str, Parser] = {**_PAGE, **unmodelled("customer customer_account")}
 LIST_REFUNDS: dict[str, Parser] = {**_PAGE, "charge": text(), "payment_intent": text()}
+SEARCH_INTENTS: dict[str, Parser] = {"expand": EXPAND, "limit": integer(1), "page": text(), "query": text()}
+LIST_MOVEMENTS: dict[str, Parser] = {
+    **_PAGE,
+    **unmodelled("currency payout"),
+    "source": text(),
+    "type": text(),
+}
 LIST_EVENTS: dict[str, Parser] = {
     **_PAGE,
     "delivery_success": flag,
@@ -64,9 +71,9 @@ _PAYING = {
     "return_url": text(),
 }
 _UNMODELLED = unmodelled(
-    "allowed_payment_method_types amount_details customer_account excluded_payment_method_types hooks "
-    "payment_details payment_method_options"
+    "allowed_payment_method_types amount_details customer_account excluded_payment_method_types hooks payment_details"
 )
+_OPTIONS = mapping({"card": mapping({"request_multicapture": choice("if_available", "never")})})
 _OTHERS_MONEY = unmodelled("application_fee_amount transfer_data")
 CREATE_INTENT: dict[str, Parser] = {
     "expand": EXPAND,
@@ -85,12 +92,13 @@ CREATE_INTENT: dict[str, Parser] = {
     "capture_method": choice("automatic", "automatic_async", "manual"),
     "confirm": flag,
     "currency": currency,
+    "payment_method_options": _OPTIONS,
 }
 UPDATE_INTENT: dict[str, Parser] = {
     "expand": EXPAND,
     **_UNMODELLED,
     **_OTHERS_MONEY,
-    **unmodelled("customer payment_method_configuration setup_future_usage transfer_group"),
+    **unmodelled("customer payment_method_configuration payment_method_options setup_future_usage transfer_group"),
     **_WORDS,
     "amount": integer(1),
     "capture_method": choice("automatic", "automatic_async", "manual"),
@@ -102,7 +110,7 @@ CONFIRM_INTENT: dict[str, Parser] = {
     "expand": EXPAND,
     **{name: parser for name, parser in _UNMODELLED.items() if name != "customer_account"},
     **unmodelled(
-        "amount_to_confirm capture_method confirmation_token mandate mandate_data radar_options "
+        "amount_to_confirm capture_method confirmation_token mandate mandate_data payment_method_options radar_options "
         "receipt_email setup_future_usage shipping use_stripe_sdk"
     ),
     **_PAYING,
@@ -127,4 +135,21 @@ CREATE_REFUND: dict[str, Parser] = {
     "metadata": metadata,
     "payment_intent": text(),
     "reason": choice("duplicate", "fraudulent", "requested_by_customer"),
+}
+_EVIDENCE = (
+    "access_activity_log billing_address cancellation_policy_disclosure cancellation_rebuttal customer_email_address "
+    "customer_name customer_purchase_ip duplicate_charge_explanation duplicate_charge_id product_description "
+    "refund_policy_disclosure refund_refusal_explanation service_date shipping_address shipping_carrier shipping_date "
+    "shipping_tracking_number uncategorized_text"
+)
+_FILES = (
+    "cancellation_policy customer_communication customer_signature duplicate_charge_documentation receipt "
+    "refund_policy service_documentation shipping_documentation uncategorized_file enhanced_evidence"
+)
+UPDATE_DISPUTE: dict[str, Parser] = {
+    "expand": EXPAND,
+    **unmodelled("appeal intended_submission_method"),
+    "evidence": mapping({**{name: text(150_000) for name in _EVIDENCE.split()}, **unmodelled(_FILES)}),
+    "metadata": metadata,
+    "submit": flag,
 }

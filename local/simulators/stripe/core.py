@@ -2,7 +2,8 @@
 
 ``/v1/…`` is what Stripe publishes; ``/_sim/…`` plays the parts of the customer, the banks and bad luck:
 
-- ``POST config`` ``{"callback_url"?, "webhook_secret"?, "enabled_events"?}``: the webhook endpoint.
+- ``POST config`` ``{"callback_url"?, "webhook_secret"?, "enabled_events"?, "multicapture"?}``: the webhook endpoint,
+  and whether the account may capture in parts.
 - ``POST faults`` ``{"down"?, "next"?: […]}``: what goes wrong, see ``Faults``; ``{}`` ends it.
 - ``POST pay`` ``{"payment_intent", "payment_method"}``: the browser confirms, by intent id or client secret,
   with a test payment method's name or a test card's number.
@@ -10,6 +11,8 @@
 - ``POST settle`` ``{"payment_intent"|"refund", "outcome"?}``: a bank debit or a refund comes to its end.
 - ``POST disputes`` ``{"payment_intent", "reason"?}`` opens one, ``{"dispute", "outcome"?: "won"|"lost"}``
   decides it.
+- ``POST reviews`` ``{"payment_intent"}`` opens one, ``{"review", "outcome"?: "approved"|"refunded_as_fraud"}`` closes
+  it; ``POST fraud_warnings`` ``{"payment_intent"}``: the bank believes that it is fraud.
 - ``GET intents?order_id=``, ``GET totals``: what there is, and what money moved.
 - ``GET deliveries``: webhooks sent, with every attempt; ``POST deliveries`` ``{"event"}`` sends one again.
 """
@@ -214,12 +217,16 @@ class StripeCore:
         def cancel(intent: Json, params: Json) -> Json:
             return account.cancel(intent, params.get("cancellation_reason"))
 
+        def update_dispute(dispute_id: str, params: Json) -> Json:
+            return account.update_dispute(account.find("dispute", dispute_id, param="dispute"), params)
+
         intents = "/v1/payment_intents"
         one = intents + "/{id}"
         needed = ("amount", "currency")
         return [
             Operation("POST", at(intents), account.create_intent, contract.CREATE_INTENT, needed),
             Operation("GET", at(intents), self._list_intents, contract.LIST_INTENTS),
+            Operation("GET", at(intents + "/search"), self._search_intents, contract.SEARCH_INTENTS, ("query",)),
             get(one, "payment_intent"),
             post(one, account.update_intent, contract.UPDATE_INTENT),
             post(one + "/confirm", account.confirm, contract.CONFIRM_INTENT),
@@ -230,6 +237,10 @@ class StripeCore:
             get("/v1/refunds/{id}", "refund"),
             get("/v1/charges/{id}", "charge"),
             get("/v1/disputes/{id}", "dispute"),
+            Operation("POST", at("/v1/disputes/{id}"), update_dispute, contract.UPDATE_DISPUTE),
+            get("/v1/reviews/{id}", "review"),
+            get("/v1/radar/early_fraud_warnings/{id}", "radar.early_fraud_warning"),
+            Operation("GET", at("/v1/balance_transactions"), self._list_movements, contract.LIST_MOVEMENTS),
             get("/v1/payment_methods/{id}", "payment_method"),
             get("/v1/balance_transactions/{id}", "balance_transaction"),
             Operation("GET", at("/v1/events"), self._list_events, contract.LIST_EVENTS),
@@ -238,6 +249,27 @@ class StripeCore:
 
     def _list_intents(self, params: Json) -> Json:
         return self._list("/v1/payment_intents", self.account.all("payment_intent"), params)
+
+    def _search_intents(self, params: Json) -> Json:
+        """Only the query that we ask: by one value of the metadata."""
+        asked = re.fullmatch(r"metadata\['(\w+)'\]:'([^']*)'", params["query"])
+        if asked is None:
+            raise invalid("The local Stripe does not model this query.", code="not_simulated", param="query")
+        name, value = asked.groups()
+        found = [each for each in reversed(self.account.all("payment_intent")) if each["metadata"].get(name) == value]
+        limit = params.get("limit", 10)
+        return {
+            "object": "search_result",
+            "data": found[:limit],
+            "has_more": len(found) > limit,
+            "next_page": None,
+            "url": "/v1/payment_intents/search",
+        }
+
+    def _list_movements(self, params: Json) -> Json:
+        wanted = {name: params[name] for name in ("source", "type") if name in params}
+        found = [each for each in self.account.all("balance_transaction") if wanted.items() <= each.items()]
+        return self._list("/v1/balance_transactions", found, params)
 
     def _list_refunds(self, params: Json) -> Json:
         wanted = {name: params[name] for name in ("charge", "payment_intent") if name in params}
@@ -319,6 +351,7 @@ class StripeCore:
                 self.endpoint.url = body.get("callback_url", self.endpoint.url)
                 self.endpoint.secret = body.get("webhook_secret", self.endpoint.secret)
                 self.endpoint.enabled = set(body.get("enabled_events", self.endpoint.enabled))
+                account.multicapture = bool(body.get("multicapture", account.multicapture))
                 return {"callback_url": self.endpoint.url, "enabled_events": sorted(self.endpoint.enabled)}
             case "POST /_sim/faults":
                 self._faults = Faults(bool(body.get("down", False)), list(body.get("next", [])))
@@ -342,9 +375,14 @@ class StripeCore:
                 dispute = account.find("dispute", body["dispute"], param="dispute")
                 return account.close_dispute(dispute, _outcome(body, "won", "lost"))
             case "POST /_sim/disputes":
-                intent = self._intent_for_browser(body["payment_intent"])
-                charge = account.find("charge", intent["latest_charge"] or "", param="payment_intent")
-                return account.open_dispute(charge, body.get("reason", "fraudulent"))
+                return account.open_dispute(self._charge_of(body), body.get("reason", "fraudulent"))
+            case "POST /_sim/reviews" if "review" in body:
+                outcome = "approved" if _outcome(body, "approved", "refunded_as_fraud") else "refunded_as_fraud"
+                return account.close_review(account.find("review", body["review"], param="review"), outcome)
+            case "POST /_sim/reviews":
+                return account.open_review(self._charge_of(body), "rule")
+            case "POST /_sim/fraud_warnings":
+                return account.warn_of_fraud(self._charge_of(body), "made_with_stolen_card")
             case "GET /_sim/intents":
                 order_id = request.first("order_id")
                 intents = account.all("payment_intent")
@@ -357,6 +395,10 @@ class StripeCore:
             case "GET /_sim/totals":
                 return totals(account)
         raise ApiError(404, "invalid_request_error", f"There is no {route}.")
+
+    def _charge_of(self, body: Json) -> Json:
+        intent = self._intent_for_browser(body["payment_intent"])
+        return self.account.find("charge", intent["latest_charge"] or "", param="payment_intent")
 
     def _intent_for_browser(self, name: str) -> Json:
         """By id, or by the client secret, which is all a browser has."""

@@ -83,8 +83,16 @@ def payment_method(method_id: str, created: int, card: Card | None) -> Json:
     }
 
 
-def charge(charge_id: str, created: int, of: Json, method: Json, card: Card | None) -> Json:
-    """One attempt to take the intent's money."""
+def charge(
+    charge_id: str, created: int, of: Json, method: Json, card: Card | None, *, before: int, multicapture: bool
+) -> Json:
+    """One attempt to take the intent's money; one that is only authorised has to be captured ``before`` it lapses."""
+    details = _instrument(card, on_charge=True)
+    if card and of["capture_method"] == "manual":
+        details["card"] |= {
+            "capture_before": before,
+            "multicapture": {"status": "available" if multicapture else "unavailable"},
+        }
     return {
         "id": charge_id,
         "object": "charge",
@@ -121,7 +129,7 @@ def charge(charge_id: str, created: int, of: Json, method: Json, card: Card | No
         "paid": False,
         "payment_intent": of["id"],
         "payment_method": method["id"],
-        "payment_method_details": _instrument(card, on_charge=True),
+        "payment_method_details": details,
         "receipt_email": of["receipt_email"],
         "receipt_number": None,
         "receipt_url": None,
@@ -190,6 +198,40 @@ def dispute(dispute_id: str, created: int, of: Json, reason: str) -> Json:
         },
         "reason": reason,
         "status": "needs_response",
+    }
+
+
+def review(review_id: str, created: int, of: Json, reason: str) -> Json:
+    """A payment that somebody at the merchant's has to look at."""
+    return {
+        "id": review_id,
+        "object": "review",
+        "billing_zip": None,
+        "charge": of["id"],
+        "closed_reason": None,
+        "created": created,
+        "ip_address": None,
+        "ip_address_location": None,
+        "livemode": False,
+        "open": True,
+        "opened_reason": reason,
+        "payment_intent": of["payment_intent"],
+        "reason": reason,
+        "session": None,
+    }
+
+
+def fraud_warning(warning_id: str, created: int, of: Json, kind: str) -> Json:
+    """The card holder's bank believes that a payment is fraud, before any dispute."""
+    return {
+        "id": warning_id,
+        "object": "radar.early_fraud_warning",
+        "actionable": True,
+        "charge": of["id"],
+        "created": created,
+        "fraud_type": kind,
+        "livemode": False,
+        "payment_intent": of["payment_intent"],
     }
 
 

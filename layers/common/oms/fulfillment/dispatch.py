@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from oms.fulfillment.carrier import Carrier, CarrierRefused, Parcel, Quote, Rate
 from oms.fulfillment.carrier import Label as CarrierLabel
@@ -28,15 +28,25 @@ from oms.fulfillment.shipments import (
 )
 from oms.inventory.model import Product
 from oms.inventory.store import DynamoInventory
-from oms.orders import pricing
 from oms.orders.model import Effect, Event, Order, Status
 from oms.orders.store import Change, DynamoOrders
+from oms.payments.coverage import money_needed
 from oms.runtime import telemetry
 from oms.runtime.clock import Clock, to_text
 
+PAID_FOR = "payment.covers >= :needed AND (attribute_not_exists(payment.settled) OR payment.settled >= :needed)"
+"""What is only authorised may lapse, so it pays for no parcel; ``settled`` is absent where nothing is authorised."""
 _UNIT_GRAMS = 250
 """What a unit weighs whose product does not say."""
 _REASON_LENGTH = 200
+
+
+class CapturesMoney(Protocol):
+    """``oms.payments.capturing.CaptureMoney.for_parcel``."""
+
+    def __call__(self, order: Order, needed: int, *, last: bool, parcel: str) -> Order:
+        """The order with the money for the parcel taken, as far as it can be."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,8 @@ class ShipParcels:
     inventory: DynamoInventory
     clock: Clock
     carrier: Callable[[], Carrier]
+    capture: CapturesMoney
+    """Takes what a parcel needs of the money that was only authorised."""
 
     @property
     def shipments(self) -> DynamoShipments:
@@ -56,8 +68,8 @@ class ShipParcels:
         """Label the parcel and let it leave; a parcel that has left is answered as it is.
 
         Raises ``OrderHeld`` (also when the carrier refuses the address or money is missing: the hold is on the order
-        then), ``ParcelClosed`` when the order has ended (a label that was bought is voided), ``RunSuperseded``, and
-        ``CarrierUnavailable``.
+        then), ``ParcelClosed`` when the order has ended (a label that was bought is voided), ``RunSuperseded``,
+        ``CarrierUnavailable`` and ``PaymentProviderUnavailable``.
         """
         order_id, _ = parse_shipment_id(shipment_id)
         # The order first: read the other way round, a parcel that leaves in between looks like one that never will.
@@ -72,7 +84,12 @@ class ShipParcels:
         require_released(order)
         if shipment.status is not ShipmentStatus.PACKED:
             raise ParcelClosed(f"parcel is {shipment.status.value}")
-        if order.payment.covers < money_needed(_without(order, shipment)):
+        after = _without(order, shipment)
+        needed = money_needed(after)
+        last = not any(line.open for line in after.lines)
+        order = self.capture(order, needed, last=last, parcel=str(shipment.number))
+        require_released(order)
+        if order.payment.settled < needed:
             self._hold_unpaid(order_id, shipment_id)
             raise OrderHeld("payment")
         label: CarrierLabel | None = None
@@ -169,7 +186,7 @@ class ShipParcels:
         after = _without(order, shipment)
         needed = money_needed(after)
         data: dict[str, Any] = {"shipment": shipment.number, "facility": shipment.facility, "needed": needed}
-        if order.payment.covers < needed:
+        if order.payment.settled < needed:
             return _unpaid(order, shipment, needed, now)
         if not any(line.open for line in after.lines):
             after = after.moved_to(Status.COMPLETED)
@@ -182,7 +199,7 @@ class ShipParcels:
         ]
         if needed <= 0:
             return Change(after, event, writes)
-        return Change(after, event, writes, "payment.covers >= :needed", {":needed": needed})
+        return Change(after, event, writes, PAID_FOR, {":needed": needed})
 
     def _hold_unpaid(self, order_id: str, shipment_id: str) -> None:
         """Stop the order before a label is bought for a parcel that money does not cover."""
@@ -193,7 +210,7 @@ class ShipParcels:
             if order.status not in ALIVE or not shipment.open or order.holds:
                 return None
             needed = money_needed(_without(order, shipment))
-            if order.payment.covers >= needed:
+            if order.payment.settled >= needed:
                 return None
             return _unpaid(order, shipment, needed, now)
 
@@ -224,16 +241,6 @@ def _without(order: Order, shipment: Shipment) -> Order:
     carried = shipment.lines(order)
     lines = tuple(replace(line, shipped=line.shipped + carried.get(line.number, 0)) for line in order.lines)
     return replace(order, lines=lines)
-
-
-def money_needed(order: Order) -> int:
-    """What must have been paid for everything that has left, in minor units: the goods with their tax, and with the
-    last parcel all that the customer owes, shipping and discounts included."""
-    gone = sum(line.unit_price * line.shipped + line.tax * line.shipped // line.quantity for line in order.lines)
-    cancelled = {line.number: line.cancelled for line in order.lines}
-    untouched = [replace(line, cancelled=0) for line in order.lines]
-    owed = order.totals.total - pricing.refund_for_lines(cancelled, untouched)
-    return min(gone, owed) if any(line.open for line in order.lines) else owed
 
 
 def choose_rate(rates: tuple[Rate, ...], shipping_method: str) -> Rate:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from oms.orders.model import Effect, Order, Status
+from oms.orders.model import OPEN, Effect, Order, Status
 from oms.runtime.clock import from_text, to_text
 
 DRAFT = timedelta(minutes=2)
@@ -13,6 +13,8 @@ EFFECT = timedelta(minutes=5)
 """How long outside work may take before it is asked for again."""
 FULFILLMENT = timedelta(hours=24)
 """How long the floor may take before somebody is told."""
+SECURE_BEFORE = timedelta(hours=24)
+"""How long before it lapses an authorisation is made sure of."""
 
 
 def next_deadline(order: Order, now: datetime) -> str | None:
@@ -27,5 +29,9 @@ def next_deadline(order: Order, now: datetime) -> str | None:
         moments.append(from_text(order.expires_at))
     elif order.status in (Status.CONFIRMED, Status.IN_FULFILLMENT):
         moments.append(now + FULFILLMENT)
+    if order.payment.authorized and order.status in OPEN and Effect.SECURE_AUTHORIZATION not in order.effects:
+        moments.append(from_text(order.payment.authorized_until) - SECURE_BEFORE)
+    if order.payment.credit and "payment" not in order.holds:
+        moments.append(from_text(order.payment.due_at))
     moments.extend(from_text(hold.deadline) for hold in order.holds.values())
     return to_text(min(moments)) if moments else None

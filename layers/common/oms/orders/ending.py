@@ -18,6 +18,7 @@ from oms.orders.refunds import request_refund
 from oms.orders.reservation import Reservations
 from oms.orders.store import AlreadyApplied, Change, DynamoOrders
 from oms.payments import ledger
+from oms.payments.coverage import overpaid
 from oms.runtime import errors, telemetry
 from oms.runtime.clock import Clock, to_text
 from oms.runtime.dynamo import Write
@@ -82,18 +83,18 @@ class EndOrders:
             change = self._death(order, Status.CANCELLED, event, event.cause)
             if owed <= 0:
                 return change
-            entry = ledger.Entry(
-                "refunded", channel, f"{order.external_id}-cancelled", owed, order.currency, event.cause
-            )
+            # The marketplace gave the buyer what is owed: nothing is to be asked back by us.
+            given = f"{order.external_id}-cancelled"
+            payment, entries = order.payment, []
+            for kind, amount in (("refund_due", owed - order.payment.refund_due), ("refunded", owed)):
+                entry = ledger.Entry(kind, channel, given, amount, order.currency, event.cause)
+                if amount:
+                    payment = ledger.with_entry(payment, entry)
+                    entries.append(ledger.append(self.orders.table, order_id, entry, now))
             return replace(
                 change,
-                order=replace(change.order, payment=ledger.with_entry(order.payment, entry)).without_effect(
-                    Effect.REFUND
-                ),
-                writes=[
-                    *(write for write in change.writes if write.label != "refund"),
-                    ledger.append(self.orders.table, order_id, entry, now),
-                ],
+                order=replace(change.order, payment=payment).without_effect(Effect.REFUND),
+                writes=[*(write for write in change.writes if write.label not in ("refund", "money")), *entries],
             )
 
         return self._end(order_id, decide, "OrdersCancelled")
@@ -153,6 +154,8 @@ class EndOrders:
     ) -> Change:
         after, gives = without_units(self.orders, self.inventory, order, wanted, now)
         owed = pricing.refund_for_lines(wanted, order.lines)
+        # Of money that is only authorised, less will be taken; only what we have too much of goes back.
+        owed = min(owed, overpaid(after)) if after.payment.authorized else owed
         after, refund = request_refund(self.orders.table, after, owed, reason, now)
         data = {"units": {str(number): quantity for number, quantity in wanted.items()}, "refund": owed}
         return Change(after, replace(event, data=data), [*gives, *refund, *inbox])

@@ -88,6 +88,8 @@ class PlaceOrderForm(Form):
     lines: Annotated[list[LineForm], Field(min_length=1, max_length=200)]
     currency: str
     shipping_method: str = "standard"
+    capture: Literal["automatic", "on_shipment"] | None = None
+    """When the money is taken; as the shop is set up, unless the order says."""
     note: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)] | None = None
 
     @model_validator(mode="after")

@@ -51,6 +51,9 @@ class Effect(StrEnum):
     STOP_FULFILLMENT = "stop_fulfillment"
     CANCEL_INTENT = "cancel_intent"
     REFUND = "refund"
+    READ_AUTHORIZATION = "read_authorization"
+    SECURE_AUTHORIZATION = "secure_authorization"
+    SUBMIT_EVIDENCE = "submit_evidence"
     CONFIRM_SHIPMENT = "confirm_shipment"
     VOID_LABEL = "void_label"
     RELEASE_STOCK = "release_stock"
@@ -96,24 +99,47 @@ class Totals:
         return self.items + self.shipping + self.tax - self.discount
 
 
+ON_SHIPMENT = "on_shipment"
+"""The capture mode in which money is only authorised when the order is paid, and taken as its parcels leave."""
+
+
 @dataclass(frozen=True, slots=True)
 class Payment:
     """The ledger's sums, written in the transaction that writes the entry they come from."""
 
     status: str = "none"
-    """none, pending, authorized, captured, partially_refunded, refunded, failed, cancelled, disputed."""
+    """none, pending, processing, authorized, credit, captured, partially_refunded, refunded, failed, cancelled,
+    disputed."""
     provider: str = ""
     intent: str = ""
     authorized: int = 0
+    """Set aside by the customer's bank and neither taken nor let go yet."""
     captured: int = 0
     refunded: int = 0
     refund_due: int = 0
-    """Asked for and not yet given back."""
+    """Asked for and not yet given back, failed attempts included."""
+    disputed: int = 0
+    """Taken back by banks, while a dispute lasts or for good."""
+    credit: int = 0
+    """Granted by an invoice on terms and not paid yet."""
+    conceded: int = 0
+    """What the customer need not pay of the total, the goods staying theirs: goodwill."""
+    capture: str = ""
+    """``on_shipment``, or empty: taken when it is paid."""
+    authorized_until: str = ""
+    """When the open authorisation lapses, RFC 3339; empty without one."""
+    due_at: str = ""
+    """By when an invoice is to be paid."""
+
+    @property
+    def settled(self) -> int:
+        """Money we have, or have given credit for, less what goes back."""
+        return self.captured + self.credit - self.refunded - self.refund_due - self.disputed
 
     @property
     def covers(self) -> int:
-        """Money that stands behind parcels: captured or authorised, less what goes back."""
-        return max(self.captured, self.authorized) - self.refunded - self.refund_due
+        """Money that stands behind the order: settled, or authorised and still to be taken."""
+        return self.settled + self.authorized
 
 
 @dataclass(frozen=True, slots=True)

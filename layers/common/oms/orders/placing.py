@@ -14,7 +14,7 @@ from oms.inventory.model import Product
 from oms.inventory.store import DynamoInventory
 from oms.orders import pricing, priority
 from oms.orders.access import issue_token
-from oms.orders.model import Effect, Event, Hold, Line, Order, Payment, Status, Totals, order_id_for
+from oms.orders.model import ON_SHIPMENT, Effect, Event, Hold, Line, Order, Payment, Status, Totals, order_id_for
 from oms.orders.reservation import Reservations
 from oms.orders.store import DynamoOrders, OrderExists
 from oms.payments import ledger
@@ -51,6 +51,8 @@ class PlaceOrders:
     token_keys: Callable[[], Sequence[str]]
     unpaid_expiry: timedelta
     token_life: timedelta
+    capture_mode: str = "automatic"
+    """``automatic`` or ``on_shipment``, for orders that do not say."""
 
     @property
     def reservations(self) -> Reservations:
@@ -102,7 +104,11 @@ class PlaceOrders:
             lines=priced.lines,
             currency=form.currency,
             totals=priced.totals,
-            payment=Payment(status="pending", provider="stripe"),
+            payment=Payment(
+                status="pending",
+                provider="stripe",
+                capture=ON_SHIPMENT if (form.capture or self.capture_mode) == ON_SHIPMENT else "",
+            ),
             placed_at=to_text(now),
             expires_at=to_text(now + self.unpaid_expiry),
             request_digest=digest,
@@ -137,7 +143,12 @@ class PlaceOrders:
         try:
             if order.payment.intent:
                 return gateway.get_intent(order.payment.intent).client_secret
-            return gateway.open_intent(order.order_id, order.totals.total, order.currency).client_secret
+            return gateway.open_intent(
+                order.order_id,
+                order.totals.total,
+                order.currency,
+                manual_capture=order.payment.capture == ON_SHIPMENT,
+            ).client_secret
         except PaymentProviderUnavailable:
             raise errors.Unavailable(
                 "The order stands, but the payment provider does not answer. Send the same request again.",

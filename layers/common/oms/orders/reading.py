@@ -9,6 +9,7 @@ from oms.fulfillment.shipments import shipment_view
 from oms.orders import history
 from oms.orders.model import Order
 from oms.orders.store import DynamoOrders
+from oms.payments.coverage import due
 
 if TYPE_CHECKING:
     from oms.orders.placing import Placement
@@ -76,6 +77,12 @@ def order_view(orders: DynamoOrders, order: Order, *, staff: bool) -> dict[str, 
             "captured": order.payment.captured,
             "refunded": order.payment.refunded,
             "refund_due": order.payment.refund_due,
+            "disputed": order.payment.disputed,
+            "credit": order.payment.credit,
+            "due": due(order),
+            "capture": order.payment.capture or "automatic",
+            "authorization_expires_at": order.payment.authorized_until or None,
+            "due_at": order.payment.due_at or None,
         },
         "refunds": [_refund_view(item) for item in refunds],
         "shipments": shipments,
@@ -131,6 +138,8 @@ def timeline_view(orders: DynamoOrders, order: Order) -> dict[str, Any]:
 
 def _refund_view(item: Mapping[str, Any]) -> dict[str, Any]:
     return {
+        "refund_id": item["refund_id"],
+        "provider": item.get("provider", "stripe"),
         "amount": item["amount"],
         "currency": item["currency"],
         "status": item["status"],

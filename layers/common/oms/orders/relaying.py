@@ -9,7 +9,15 @@ from oms.orders.model import Effect
 from oms.runtime.dynamo import from_attribute
 
 # Stock is given back by whoever ended the order and, failing that, by the sweep; the rest is done by others.
-_PAYMENT = frozenset({Effect.CANCEL_INTENT, Effect.REFUND})
+_PAYMENT = frozenset(
+    {
+        Effect.CANCEL_INTENT,
+        Effect.REFUND,
+        Effect.READ_AUTHORIZATION,
+        Effect.SECURE_AUTHORIZATION,
+        Effect.SUBMIT_EVIDENCE,
+    }
+)
 
 
 def new_effects(record: Mapping[str, Any]) -> frozenset[Effect]:

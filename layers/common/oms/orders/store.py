@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -116,14 +116,16 @@ class DynamoOrders:
             values={":no": False},
         )
 
-    def change(self, order_id: str, decide: Callable[[Order], Change | None], now: datetime) -> Order:
+    def change(
+        self, order_id: str, decide: Callable[[Order], Change | None], now: datetime, *, attempts: int = _ATTEMPTS
+    ) -> Order:
         """Read, decide, write under the version that was read; again from the start when somebody came between.
 
         ``decide`` returns None when there is nothing to do. Conditions of its own writes that fail are raised as
         ``ConditionsFailed``, except the inbox's and the ledger's, which are ``AlreadyApplied``.
         Raises ``NotFound`` and ``Contention``.
         """
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(attempts):
             order = self.require(order_id)
             change = decide(order)
             if change is None:
@@ -208,18 +210,7 @@ def order_to_item(order: Order, now: datetime) -> Item:
                 "discount": order.totals.discount,
             }
         ),
-        "payment": _without_zeros(
-            {
-                "status": order.payment.status,
-                "provider": order.payment.provider,
-                "intent": order.payment.intent,
-                "authorized": order.payment.authorized,
-                "captured": order.payment.captured,
-                "refunded": order.payment.refunded,
-                "refund_due": order.payment.refund_due,
-                "covers": order.payment.covers,
-            }
-        ),
+        "payment": _payment_to_item(order.payment),
         "created_at": order.placed_at,
         "expires_at": order.expires_at,
         "digest": order.request_digest,
@@ -267,15 +258,7 @@ def order_from_item(item: Item) -> Order:
         totals=Totals(
             totals.get("items", 0), totals.get("shipping", 0), totals.get("tax", 0), totals.get("discount", 0)
         ),
-        payment=Payment(
-            status=payment["status"],
-            provider=payment.get("provider", ""),
-            intent=payment.get("intent", ""),
-            authorized=payment.get("authorized", 0),
-            captured=payment.get("captured", 0),
-            refunded=payment.get("refunded", 0),
-            refund_due=payment.get("refund_due", 0),
-        ),
+        payment=Payment(**{name: value for name, value in payment.items() if name not in _DERIVED}),
         placed_at=item["created_at"],
         expires_at=item["expires_at"],
         request_digest=item["digest"],
@@ -295,6 +278,20 @@ def order_from_item(item: Item) -> Order:
         version=item["version"],
         head=item["head"],
     )
+
+
+_DERIVED = frozenset({"covers", "settled"})
+"""Sums that stand on the item for conditions only."""
+
+
+def _payment_to_item(payment: Payment) -> Item:
+    item = _without_zeros({spec.name: getattr(payment, spec.name) for spec in fields(payment)})
+    if payment.covers:
+        item["covers"] = payment.covers
+    if payment.authorized:
+        # Only then does it differ from what covers.
+        item["settled"] = payment.settled
+    return item
 
 
 def _line_to_item(line: Line) -> Item:

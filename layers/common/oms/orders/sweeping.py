@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from oms.orders.backordering import FillBackorders
+from oms.orders.deadlines import SECURE_BEFORE
 from oms.orders.ending import EndOrders
-from oms.orders.model import OPEN, Effect, Event, Order, Status
+from oms.orders.model import OPEN, Effect, Event, Hold, Order, Status
 from oms.orders.reservation import Reservations
 from oms.orders.store import DEADLINE_SHARDS, Change, DynamoOrders
 from oms.runtime import telemetry
-from oms.runtime.clock import Clock, to_text
+from oms.runtime.clock import Clock, from_text, to_text
 
 _HOLD_EXTENSION = timedelta(days=1)
 
@@ -66,6 +67,22 @@ class SweepOrders:
     def _drive_on(self, order: Order) -> Change | None:
         """Show the order to the stream once more, and give overdue holds to their owners again."""
         now = self.clock()
+        lapsing = (
+            bool(order.payment.authorized)
+            and order.status in OPEN
+            and Effect.SECURE_AUTHORIZATION not in order.effects
+            and from_text(order.payment.authorized_until) - SECURE_BEFORE <= now
+        )
+        if lapsing:
+            telemetry.count("AuthorizationsLapsing")
+            until = {"until": order.payment.authorized_until}
+            event = Event("AuthorizationLapses", "system", "deadline passed", until)
+            return Change(order.with_effects(Effect.SECURE_AUTHORIZATION), event)
+        if order.payment.credit and order.payment.due_at <= to_text(now) and "payment" not in order.holds:
+            telemetry.count("InvoicesOverdue")
+            hold = Hold("the invoice is overdue", "finance", to_text(now), to_text(now + _HOLD_EXTENSION))
+            event = Event("InvoiceOverdue", "system", "deadline passed", {"credit": order.payment.credit})
+            return Change(replace(order, holds={**order.holds, "payment": hold}), event)
         late = {kind: hold for kind, hold in order.holds.items() if hold.deadline <= to_text(now)}
         if not order.effects and not late and order.status is not Status.IN_FULFILLMENT:
             return None

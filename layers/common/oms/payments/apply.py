@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,11 +14,15 @@ from oms.orders.model import Effect, Event, Hold, Order, Status, home_seed
 from oms.orders.refunds import request_refund
 from oms.orders.store import AlreadyApplied, Change, DynamoOrders
 from oms.payments import ledger
+from oms.payments.coverage import owed
+from oms.payments.port import Intent
 from oms.runtime import errors, telemetry
 from oms.runtime.clock import Clock, to_text
 from oms.runtime.dynamo import ConditionsFailed, Contention, Write
 
 PROVIDER = "stripe"
+AUTHORIZATION_LIFE = timedelta(days=7)
+"""How long the provider keeps money set aside unless it says otherwise."""
 _ATTEMPTS = 8
 
 
@@ -27,29 +32,41 @@ class OrderNotYetVisible(Exception):
 
 @dataclass(frozen=True, slots=True)
 class IntentFact:
-    """What an event says about a payment intent, in our words."""
+    """What a payment intent looked like at some moment, in our words; perhaps not the latest."""
 
     kind: str
-    """succeeded, capturable, failed or canceled."""
+    """succeeded, capturable, processing, failed or canceled."""
     order_id: str
     intent: str
     amount: int
+    """What came, or may be taken; for the other kinds what the intent is over."""
     currency: str
     source: str
     """The event's id: one effect per source."""
     detail: str = ""
+    received: int = 0
+    """What was captured of it until then."""
+    capture_before: str = ""
+    """Until when what may be taken can be taken, if somebody has asked."""
 
 
 _KINDS = {
     "payment_intent.succeeded": ("succeeded", "amount_received"),
     "payment_intent.amount_capturable_updated": ("capturable", "amount_capturable"),
+    "payment_intent.processing": ("processing", "amount"),
     "payment_intent.payment_failed": ("failed", "amount"),
     "payment_intent.canceled": ("canceled", "amount"),
+}
+_STATUSES = {
+    "succeeded": "succeeded",
+    "requires_capture": "capturable",
+    "processing": "processing",
+    "canceled": "canceled",
 }
 
 
 def read_event(event: Mapping[str, Any]) -> IntentFact | None:
-    """The fact that a Stripe event carries; None for types that do not concern us and for intents not of ours."""
+    """The fact that an event about a payment intent carries; None for other types and for intents not of ours."""
     known = _KINDS.get(event["type"])
     if known is None:
         return None
@@ -57,13 +74,35 @@ def read_event(event: Mapping[str, Any]) -> IntentFact | None:
     intent = event["data"]["object"]
     order_id = (intent.get("metadata") or {}).get("order_id")
     if not order_id:
-        if kind in ("succeeded", "capturable"):
-            telemetry.count("PaymentsUnmatched")
-            telemetry.logger.warning("payment_without_order", event_id=event["id"], intent=intent["id"])
         return None
     failure = (intent.get("last_payment_error") or {}).get("code") or ""
     return IntentFact(
-        kind, order_id, intent["id"], int(intent[amount_field]), intent["currency"].upper(), event["id"], failure
+        kind,
+        order_id,
+        intent["id"],
+        int(intent[amount_field]),
+        intent["currency"].upper(),
+        event["id"],
+        failure,
+        int(intent["amount_received"]),
+    )
+
+
+def fact_of(intent: Intent, order_id: str, source: str) -> IntentFact | None:
+    """The fact that an intent as the provider shows it now amounts to; None while nothing has come of it."""
+    kind = _STATUSES.get(intent.status)
+    if kind is None:
+        return None
+    amounts = {"succeeded": intent.amount_received, "capturable": intent.amount_capturable}
+    return IntentFact(
+        kind,
+        order_id,
+        intent.id,
+        amounts.get(kind, intent.amount),
+        intent.currency,
+        source,
+        received=intent.amount_received,
+        capture_before=intent.capture_before,
     )
 
 
@@ -75,7 +114,7 @@ class ApplyPayments:
     inventory: DynamoInventory
     clock: Clock
 
-    def apply(self, fact: IntentFact) -> None:
+    def apply(self, fact: IntentFact, *, attempts: int = _ATTEMPTS) -> None:
         """Raises ``OrderNotYetVisible`` and ``Contention``; a fact that had its effect before is done quietly."""
         now = self.clock()
         before: Order | None = None
@@ -89,6 +128,8 @@ class ApplyPayments:
             change: Change | None
             if fact.kind in ("succeeded", "capturable"):
                 change = self._money(order, fact, now)
+            elif fact.kind == "processing":
+                change = _processing(order, fact)
             elif fact.kind == "failed":
                 change = _failed(order, fact)
             else:
@@ -97,9 +138,9 @@ class ApplyPayments:
                 return None
             return replace(change, writes=[*change.writes, self.orders.inbox(PROVIDER, fact.source, now)])
 
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(attempts):
             try:
-                after = self.orders.change(fact.order_id, decide, now)
+                after = self.orders.change(fact.order_id, decide, now, attempts=max(2, attempts))
             except AlreadyApplied:
                 return
             except errors.NotFound:
@@ -123,24 +164,36 @@ class ApplyPayments:
             "payment_applied", order_id=fact.order_id, kind=fact.kind, status=after.status.value, event_id=fact.source
         )
 
-    def _money(self, order: Order, fact: IntentFact, now: datetime) -> Change:
+    def _money(self, order: Order, fact: IntentFact, now: datetime) -> Change | None:
         kind = "captured" if fact.kind == "succeeded" else "authorized"
-        entry = ledger.Entry(kind, PROVIDER, fact.intent, fact.amount, fact.currency, fact.source)
-        writes = [ledger.append(self.orders.table, order.order_id, entry, now)]
         data = {"intent": fact.intent, "amount": fact.amount, "currency": fact.currency}
         if fact.currency != order.currency:
             # Not this order's money: in the ledger as it came, outside the sums, and a person decides.
+            entry = ledger.Entry(kind, PROVIDER, fact.intent, fact.amount, fact.currency, fact.source)
             event = Event("PaymentMismatched", PROVIDER, fact.source, data)
+            writes = [ledger.append(self.orders.table, order.order_id, entry, now)]
             return Change(_held(order, f"paid in {fact.currency}, owed in {order.currency}", now), event, writes)
-        paid_before = order.payment.captured
-        order = replace(order, payment=ledger.with_entry(order.payment, entry))
-        name = "PaymentCaptured" if kind == "captured" else "PaymentAuthorized"
-        event = Event(name, PROVIDER, fact.source, data)
-        if kind == "captured" and paid_before >= order.totals.total and fact.intent != order.payment.intent:
-            return self._give_back(order, fact, "paid twice", event, writes, now)
+        entries = self._news(order, fact)
+        if not entries:
+            return None
+        expected = {order.totals.total, order.totals.total - order.payment.covers}
+        paid_before, covered_before = order.payment.captured, order.payment.covers
+        writes = []
+        for entry in entries:
+            order = replace(order, payment=ledger.with_entry(order.payment, entry))
+            writes.append(ledger.append(self.orders.table, order.order_id, entry, now))
+        came = sum(entry.amount for entry in entries if entry.kind == "captured")
+        event = Event("PaymentCaptured" if came else "PaymentAuthorized", PROVIDER, fact.source, data)
+        if order.payment.authorized and (fact.capture_before or not order.payment.authorized_until):
+            until = fact.capture_before or to_text(now + AUTHORIZATION_LIFE)
+            order = replace(order, payment=replace(order.payment, authorized_until=until))
+            if not fact.capture_before:
+                order = order.with_effects(Effect.READ_AUTHORIZATION)
+        if came and paid_before >= order.totals.total and fact.intent != order.payment.intent:
+            return self._give_back(order, fact, came, "paid twice", event, writes, now)
         if order.status is Status.PLACED:
-            if fact.amount != order.totals.total:
-                reason = f"paid {fact.amount}, owed {order.totals.total}"
+            if fact.amount not in expected:
+                reason = f"paid {fact.amount}, owed {order.totals.total - covered_before}"
                 return Change(_held(order, reason, now), replace(event, type="PaymentMismatched"), writes)
             return Change(order.moved_to(Status.CONFIRMED).with_effects(Effect.START_FULFILLMENT), event, writes)
         if order.status is Status.EXPIRED:
@@ -149,19 +202,72 @@ class ApplyPayments:
                 again = order.moved_to(Status.CONFIRMED).without_effect(Effect.CANCEL_INTENT)
                 event = replace(event, data={**data, "stock": "taken again"})
                 return Change(again.with_effects(Effect.START_FULFILLMENT), event, [*writes, *takes])
-            return self._give_back(order, fact, "the order had expired and its stock was gone", event, writes, now)
+            return self._give_back(
+                order, fact, came, "the order had expired and its stock was gone", event, writes, now
+            )
         if order.status is Status.CANCELLED:
-            return self._give_back(order, fact, "the order was cancelled", event, writes, now)
+            return self._give_back(order, fact, came, "the order was cancelled", event, writes, now)
         return Change(order, event, writes)
 
+    def _news(self, order: Order, fact: IntentFact) -> list[ledger.Entry]:
+        """What the fact tells that the ledger does not know yet.
+
+        An intent only ever receives more and ends once, so an older picture of it adds nothing: events may come in any
+        order. Captures of one intent are numbered by what had been received with them.
+        """
+        booked = self._booked(order, fact.intent)
+        over = fact.kind == "succeeded"
+        received = fact.amount if over else fact.received
+        entries: list[ledger.Entry] = []
+        waiting = booked["authorized"] - booked["drawn"] - booked["released"]
+        first = not booked["authorized"] and not booked["captured"]
+        if not over and first and fact.amount > 0 and not _is_closed(order, fact.intent):
+            whole = fact.amount + received
+            entries.append(ledger.Entry("authorized", PROVIDER, fact.intent, whole, fact.currency, fact.source))
+            waiting = whole
+        if received > booked["captured"]:
+            more = received - booked["captured"]
+            drawn = min(waiting, more)
+            name = fact.intent if over and not booked["captured"] else f"{fact.intent}#{received}"
+            on_credit = min(order.payment.credit, more)
+            entries.append(
+                ledger.Entry(
+                    "captured",
+                    PROVIDER,
+                    name,
+                    more,
+                    fact.currency,
+                    fact.source,
+                    intent=fact.intent,
+                    drawn=drawn,
+                    on_credit=on_credit,
+                )
+            )
+            waiting -= drawn
+        if over and waiting:
+            entries.append(ledger.Entry("released", PROVIDER, fact.intent, waiting, fact.currency, fact.source))
+        return entries
+
+    def _booked(self, order: Order, intent: str) -> Counter[str]:
+        """What the ledger says of one intent."""
+        if order.payment.status in ("none", "pending", "processing", "failed"):
+            return Counter()
+        entries = self.orders.parts(order.order_id, "MONEY#")
+        return ledger.sums(
+            entry
+            for entry in entries
+            if entry.get("intent", entry["object_id"]) == intent and entry["currency"] == order.currency
+        )
+
     def _give_back(
-        self, order: Order, fact: IntentFact, reason: str, event: Event, writes: list[Write], now: datetime
+        self, order: Order, fact: IntentFact, came: int, reason: str, event: Event, writes: list[Write], now: datetime
     ) -> Change:
         event = replace(event, data={**event.data, "given_back": reason})
-        if fact.kind == "capturable":
+        if not came:
             return Change(order.with_effects(Effect.CANCEL_INTENT), event, writes)
-        order = order.without_effect(Effect.CANCEL_INTENT)
-        order, refund = request_refund(self.orders.table, order, fact.amount, reason, now, intent=fact.intent)
+        if not order.payment.authorized:
+            order = order.without_effect(Effect.CANCEL_INTENT)
+        order, refund = request_refund(self.orders.table, order, came, reason, now, intent=fact.intent)
         return Change(order, event, [*writes, *refund])
 
     def _retake(self, order: Order, now: datetime) -> list[Write] | None:
@@ -183,28 +289,58 @@ class ApplyPayments:
         return writes
 
     def _canceled(self, order: Order, fact: IntentFact, now: datetime) -> Change | None:
-        if fact.intent != order.payment.intent or order.payment.status in ("captured", "refunded", "cancelled"):
+        if fact.intent != order.payment.intent:
+            return None
+        booked = self._booked(order, fact.intent)
+        if booked["released"] or order.payment.status == "cancelled":
+            return None
+        if not booked["authorized"] and booked["captured"]:
             return None
         writes: list[Write] = []
-        payment = replace(order.payment, status="cancelled")
-        if order.payment.authorized:
-            entry = ledger.Entry(
-                "released", PROVIDER, fact.intent, order.payment.authorized, order.currency, fact.source
-            )
+        # What was captured before it was given up is ours all the same.
+        for entry in self._last_words(order, fact, booked):
+            order = replace(order, payment=ledger.with_entry(order.payment, entry))
             writes.append(ledger.append(self.orders.table, order.order_id, entry, now))
-            payment = ledger.with_entry(order.payment, entry)
-        order = replace(order, payment=payment).without_effect(Effect.CANCEL_INTENT)
-        if order.status in (Status.CONFIRMED, Status.IN_FULFILLMENT):
+        if not writes:
+            order = replace(order, payment=replace(order.payment, status="cancelled"))
+        order = order.without_effect(Effect.CANCEL_INTENT).without_effect(Effect.SECURE_AUTHORIZATION)
+        order = order.without_effect(Effect.READ_AUTHORIZATION)
+        if order.status in (Status.CONFIRMED, Status.IN_FULFILLMENT) and order.payment.covers < owed(order):
             order = _held(order, "the payment was cancelled", now)
         return Change(order, Event("PaymentCancelled", PROVIDER, fact.source, {"intent": fact.intent}), writes)
+
+    def _last_words(self, order: Order, fact: IntentFact, booked: Counter[str]) -> Iterator[ledger.Entry]:
+        waiting = booked["authorized"] - booked["drawn"]
+        more = fact.received - booked["captured"]
+        if more > 0:
+            drawn = min(waiting, more)
+            name = f"{fact.intent}#{fact.received}"
+            yield ledger.Entry(
+                "captured", PROVIDER, name, more, fact.currency, fact.source, intent=fact.intent, drawn=drawn
+            )
+            waiting -= drawn
+        if waiting > 0:
+            yield ledger.Entry("released", PROVIDER, fact.intent, waiting, fact.currency, fact.source)
 
 
 def _with_intent(order: Order, intent: str) -> Order:
     return replace(order, payment=replace(order.payment, intent=intent))
 
 
-def _failed(order: Order, fact: IntentFact) -> Change | None:
+def _is_closed(order: Order, intent: str) -> bool:
+    """Whether we know that the intent was cancelled: an older picture of it counts for nothing then."""
+    return order.payment.intent == intent and order.payment.status == "cancelled"
+
+
+def _processing(order: Order, fact: IntentFact) -> Change | None:
     if order.status is not Status.PLACED or order.payment.status not in ("pending", "failed"):
+        return None
+    underway = replace(order, payment=replace(order.payment, status="processing"))
+    return Change(underway, Event("PaymentProcessing", PROVIDER, fact.source, {"intent": fact.intent}))
+
+
+def _failed(order: Order, fact: IntentFact) -> Change | None:
+    if order.status is not Status.PLACED or order.payment.status not in ("pending", "processing", "failed"):
         return None
     failed = replace(order, payment=replace(order.payment, status="failed"))
     event = Event("PaymentFailed", PROVIDER, fact.source, {"intent": fact.intent, "code": fact.detail})

@@ -6,15 +6,34 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import stripe
 
-from oms.payments.port import Intent, PaymentProviderUnavailable, PaymentRefused, Refund, WebhookRejected
+from oms.payments.port import (
+    Dispute,
+    DisputeMovement,
+    FraudWarning,
+    Intent,
+    Movement,
+    PaymentProviderUnavailable,
+    PaymentRefused,
+    Refund,
+    WebhookRejected,
+)
+from oms.runtime.clock import from_epoch
 from oms.runtime.outbound import HttpRequest, Transport, Unreachable, urllib3_transport
 
 if TYPE_CHECKING:
-    from stripe.params import PaymentIntentCreateParams, RefundCreateParams
+    from stripe.params import (
+        BalanceTransactionListParamsCreated,
+        DisputeUpdateParamsEvidence,
+        EventListParams,
+        PaymentIntentCaptureParams,
+        PaymentIntentCreateParams,
+        RefundCreateParams,
+    )
 
 API_VERSION = "2026-10-28.endive"
 """What stripe 16.1 sends by itself; pinned, so that an upgrade of the SDK cannot change it unnoticed."""
@@ -66,10 +85,13 @@ class StripeGateway:
         webhook_secrets: Sequence[str],
         *,
         api_base: str,
+        account: str = "",
         http_client: stripe.HTTPClient | None = None,
         max_network_retries: int = 1,
     ) -> None:
         self._webhook_secrets = tuple(webhook_secrets)
+        self._account = account
+        self._live = "_live_" in api_key
         self._stripe = stripe.StripeClient(
             api_key,
             stripe_version=API_VERSION,
@@ -88,6 +110,8 @@ class StripeGateway:
         }
         if manual_capture:
             params["capture_method"] = "manual"
+            # Not every account or card may be captured in parts; the charge says which it is.
+            params["payment_method_options"] = {"card": {"request_multicapture": "if_available"}}
 
         def create(key: str) -> Intent:
             created = self._stripe.v1.payment_intents.create(params, {"idempotency_key": key})
@@ -99,7 +123,29 @@ class StripeGateway:
     def get_intent(self, intent_id: str) -> Intent:
         """The intent as Stripe shows it now."""
         with _errors_in_our_words():
-            return _intent(self._stripe.v1.payment_intents.retrieve(intent_id))
+            return _intent(self._stripe.v1.payment_intents.retrieve(intent_id, {"expand": ["latest_charge"]}))
+
+    def find_intent(self, order_id: str) -> Intent | None:
+        """The newest intent made for an order; Stripe's search is up to a minute behind."""
+        with _errors_in_our_words():
+            found = self._stripe.v1.payment_intents.search({"query": f"metadata['order_id']:'{order_id}'", "limit": 1})
+            return _intent(found.data[0]) if found.data else None
+
+    def capture_intent(self, intent_id: str, amount: int, *, received: int, final: bool, key: str) -> Intent:
+        """Take part of what was authorised, or all of it, on top of what was ``received``."""
+
+        params: PaymentIntentCaptureParams = {"amount_to_capture": amount}
+        if not final:
+            params["final_capture"] = False  # Only accounts that may capture in parts know this parameter.
+
+        first = key
+
+        def capture(key: str) -> Intent:
+            if key != first and (now := self.get_intent(intent_id)).amount_received > received:
+                return now  # The failure that Stripe stored had its effect.
+            return _intent(self._stripe.v1.payment_intents.capture(intent_id, params, {"idempotency_key": key}))
+
+        return _past_stored_failures(capture, key)
 
     def cancel_intent(self, intent_id: str) -> Intent:
         """Cancel if that is still possible; the intent that comes back says what it is now."""
@@ -141,7 +187,68 @@ class StripeGateway:
             event = None
         if not isinstance(event, dict) or event.get("object") != "event":
             raise WebhookRejected("body")
+        if bool(event.get("livemode")) is not self._live:
+            raise WebhookRejected("livemode")
+        if event.get("account") and event["account"] != self._account:
+            raise WebhookRejected("account")
         return event
+
+    def get_refund(self, provider_refund: str) -> Refund:
+        """The refund as Stripe shows it now."""
+        with _errors_in_our_words():
+            return _refund(self._stripe.v1.refunds.retrieve(provider_refund))
+
+    def get_dispute(self, dispute_id: str) -> Dispute:
+        """The dispute as Stripe shows it now."""
+        with _errors_in_our_words():
+            return _dispute(self._stripe.v1.disputes.retrieve(dispute_id))
+
+    def submit_evidence(self, dispute_id: str, evidence: Mapping[str, str], *, key: str) -> Dispute:
+        """Hand the evidence in for good."""
+        told = cast("DisputeUpdateParamsEvidence", dict(evidence))
+
+        def submit(key: str) -> Dispute:
+            return _dispute(
+                self._stripe.v1.disputes.update(
+                    dispute_id, {"evidence": told, "submit": True}, {"idempotency_key": key}
+                )
+            )
+
+        return _past_stored_failures(submit, key)
+
+    def get_warning(self, warning_id: str) -> FraudWarning:
+        """An early fraud warning (``issfr_…``) or a review (``prv_…``) as Stripe shows it now."""
+        with _errors_in_our_words():
+            if warning_id.startswith("prv_"):
+                review = self._stripe.v1.reviews.retrieve(warning_id)
+                return FraudWarning(
+                    review.id,
+                    _id(review.payment_intent),
+                    review.reason,
+                    review.open,
+                    review.closed_reason == "approved",
+                )
+            early = self._stripe.v1.radar.early_fraud_warnings.retrieve(warning_id)
+            return FraudWarning(early.id, _id(early.payment_intent), early.fraud_type, early.actionable)
+
+    def movements(self, since: datetime, until: datetime) -> Iterator[Movement]:
+        """Every balance transaction of a window with what it is about."""
+        window: BalanceTransactionListParamsCreated = {"gte": int(since.timestamp()), "lt": int(until.timestamp())}
+        with _errors_in_our_words():
+            found = self._stripe.v1.balance_transactions.list(
+                {"created": window, "expand": ["data.source"], "limit": 100}
+            )
+            for each in found.auto_paging_iter():
+                yield _movement(each.to_dict())
+
+    def events(self, since: datetime, types: Sequence[str], *, undelivered: bool) -> Iterator[dict[str, Any]]:
+        """Events from ``since`` on, newest first."""
+        params: EventListParams = {"created": {"gte": int(since.timestamp())}, "types": list(types), "limit": 100}
+        if undelivered:
+            params["delivery_success"] = False
+        with _errors_in_our_words():
+            for event in self._stripe.v1.events.list(params).auto_paging_iter():
+                yield event.to_dict()
 
     def _find_refund(self, intent_id: str, refund_id: str) -> Refund | None:
         refunds = self._stripe.v1.refunds.list({"payment_intent": intent_id, "limit": 100})
@@ -197,6 +304,10 @@ def _timestamp(signature: str) -> int:
 
 def _intent(found: stripe.PaymentIntent) -> Intent:
     charge = found.latest_charge
+    card: Any = None
+    if isinstance(charge, stripe.Charge) and charge.payment_method_details:
+        card = charge.payment_method_details.to_dict().get("card")
+    before = (card or {}).get("capture_before")
     return Intent(
         id=found.id,
         status=found.status,
@@ -207,11 +318,60 @@ def _intent(found: stripe.PaymentIntent) -> Intent:
         order_id=_metadata(found).get("order_id", ""),
         client_secret=found.client_secret or "",
         charge_id=charge.id if isinstance(charge, stripe.Charge) else charge,
+        capture_before=from_epoch(before) if before else "",
+        multicapture=((card or {}).get("multicapture") or {}).get("status") == "available",
     )
 
 
 def _refund(found: stripe.Refund) -> Refund:
-    return Refund(found.id, found.status or "pending", found.amount, found.currency.upper())
+    told = found.to_dict()
+    return Refund(
+        found.id,
+        found.status or "pending",
+        found.amount,
+        found.currency.upper(),
+        _id(found.payment_intent),
+        _metadata(found).get("refund_id", ""),
+        told.get("failure_reason") or "",
+    )
+
+
+def _dispute(found: stripe.Dispute) -> Dispute:
+    due = found.evidence_details.due_by
+    return Dispute(
+        found.id,
+        found.status,
+        found.reason,
+        found.amount,
+        found.currency.upper(),
+        _id(found.payment_intent),
+        from_epoch(due) if due else "",
+        tuple(
+            DisputeMovement(each.id, -each.amount, each.fee, each.currency.upper())
+            for each in found.balance_transactions
+        ),
+    )
+
+
+def _movement(told: Mapping[str, Any]) -> Movement:
+    source: Mapping[str, Any] = told["source"] if isinstance(told["source"], dict) else {"id": told["source"] or ""}
+    metadata = source.get("metadata") or {}
+    return Movement(
+        told["id"],
+        told["type"],
+        source["id"],
+        told["amount"],
+        told["fee"],
+        told["currency"].upper(),
+        from_epoch(told["created"]),
+        metadata.get("order_id") or metadata.get("refund_id", "").partition(":")[0],
+        source.get("payment_intent") or "",
+    )
+
+
+def _id(found: Any) -> str:
+    """An id, whether or not the object came with it."""
+    return str(getattr(found, "id", found) or "")
 
 
 def _metadata(found: stripe.PaymentIntent | stripe.Refund) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 
@@ -33,6 +35,10 @@ class Intent:
     client_secret: str
     """For the customer's browser only: never stored, never logged."""
     charge_id: str | None = None
+    capture_before: str = ""
+    """Until when an authorisation can be captured, RFC 3339; empty when the provider does not say."""
+    multicapture: bool = False
+    """Whether it may be captured in several parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,65 @@ class Refund:
     status: str
     amount: int
     currency: str
+    intent: str = ""
+    refund_id: str = ""
+    """Ours, when we made it."""
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeMovement:
+    """Money that a bank took (positive) or gave back (negative) over a dispute; ``fee`` is the provider's own."""
+
+    id: str
+    amount: int
+    fee: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """A customer's bank questions a payment. ``status`` is the provider's word, and more of them may come."""
+
+    id: str
+    status: str
+    reason: str
+    amount: int
+    currency: str
+    intent: str
+    due_by: str
+    """By when evidence has to be there, RFC 3339; empty when none is wanted."""
+    movements: tuple[DisputeMovement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FraudWarning:
+    """A fraud warning or a review: something about a payment that a person has to look at."""
+
+    id: str
+    intent: str
+    reason: str
+    open: bool
+    approved: bool = False
+    """A closed review that found nothing wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """A movement of our balance at the provider: what every reconciliation starts from."""
+
+    id: str
+    kind: str
+    """charge, refund, refund_failure, adjustment …"""
+    source: str
+    amount: int
+    """Negative when money leaves."""
+    fee: int
+    currency: str
+    at: str
+    order_id: str
+    """From the metadata of what it is about; empty when it is not of ours."""
+    intent: str
 
 
 class PaymentGateway(Protocol):
@@ -58,6 +123,39 @@ class PaymentGateway(Protocol):
 
     def cancel_intent(self, intent_id: str) -> Intent:
         """Cancel if that is still possible; the intent that comes back says what it is now (perhaps succeeded)."""
+        ...
+
+    def capture_intent(self, intent_id: str, amount: int, *, received: int, final: bool, key: str) -> Intent:
+        """Take ``amount`` of what was authorised, ``received`` having been taken before; ``final`` lets the rest go.
+        Raises ``PaymentRefused``."""
+        ...
+
+    def find_intent(self, order_id: str) -> Intent | None:
+        """The newest intent made for an order, by its metadata: after a day its key is forgotten."""
+        ...
+
+    def get_refund(self, provider_refund: str) -> Refund:
+        """The refund as the provider shows it now."""
+        ...
+
+    def get_dispute(self, dispute_id: str) -> Dispute:
+        """The dispute as the provider shows it now."""
+        ...
+
+    def submit_evidence(self, dispute_id: str, evidence: Mapping[str, str], *, key: str) -> Dispute:
+        """Hand in what speaks for us; it cannot be taken back."""
+        ...
+
+    def get_warning(self, warning_id: str) -> FraudWarning:
+        """A fraud warning or review as the provider shows it now."""
+        ...
+
+    def movements(self, since: datetime, until: datetime) -> Iterator[Movement]:
+        """Every movement of our balance in a window, page after page."""
+        ...
+
+    def events(self, since: datetime, types: Sequence[str], *, undelivered: bool) -> Iterator[dict[str, Any]]:
+        """Events from ``since`` on, newest first; ``undelivered`` asks only for those that never reached us."""
         ...
 
     def refund(self, intent_id: str, amount: int, *, refund_id: str, reason: str) -> Refund:

@@ -1,19 +1,24 @@
-"""Carrying out what orders owe the payment provider: intents to cancel, refunds to make."""
+"""Carrying out what orders owe the payment provider: authorisations to mind, intents to cancel, refunds to make."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
-from oms.orders.model import Effect, Event, Hold, Order
+from oms.orders.model import ON_SHIPMENT, Effect, Event, Hold, Order
 from oms.orders.store import AlreadyApplied, Change, DynamoOrders, order_key
 from oms.payments import ledger
-from oms.payments.apply import PROVIDER, ApplyPayments, IntentFact
+from oms.payments.apply import PROVIDER, ApplyPayments, fact_of
+from oms.payments.capturing import CaptureMoney
 from oms.payments.port import Intent, PaymentGateway, PaymentRefused, Refund
 from oms.runtime import telemetry
-from oms.runtime.clock import Clock, to_text
+from oms.runtime.clock import Clock, from_text, to_text
 from oms.runtime.dynamo import ConditionsFailed, Item
+
+KEYS_LAST = timedelta(hours=20)
+"""The provider forgets idempotency keys after a day: from then on an intent is found by its metadata."""
 
 
 class NotSettledYet(Exception):
@@ -36,57 +41,120 @@ class SettlePayments:
             return
         if Effect.CANCEL_INTENT in order.effects:
             self._cancel_intent(order)
+        elif Effect.SECURE_AUTHORIZATION in order.effects:
+            self._secure(order)
+        elif Effect.READ_AUTHORIZATION in order.effects:
+            self._read_authorization(order)
         if Effect.REFUND in order.effects:
             for item in self.orders.parts(order_id, "REFUND#"):
                 if item["status"] == "requested":
                     self._refund(order, item)
+            self._done(order_id, Effect.REFUND, "RefundsCarriedOut")
+        if Effect.SUBMIT_EVIDENCE in order.effects:
+            for item in self.orders.parts(order_id, "DISPUTE#"):
+                if item.get("evidence_status") == "confirmed":
+                    self._submit_evidence(order_id, item)
+
+    # ---- intents -------------------------------------------------------------------------------------------------
 
     def _cancel_intent(self, order: Order) -> None:
-        # Placement does not write the intent down; its key is the order's id, so asking again meets the same one.
-        intent_id = (
-            order.payment.intent or self.gateway.open_intent(order.order_id, order.totals.total, order.currency).id
-        )
+        intent_id = order.payment.intent or self._intent_of(order)
+        if not intent_id:
+            self._done(order.order_id, Effect.CANCEL_INTENT, "IntentClosed")
+            return
         intent = self.gateway.cancel_intent(intent_id)
         if intent.status == "processing":
             raise NotSettledYet(order.order_id)
-        self.payments.apply(_fact(order, intent))
+        self._apply(order, intent)
         self.orders.change(order.order_id, _no_longer(Effect.CANCEL_INTENT, intent), self.clock())
+
+    def _intent_of(self, order: Order) -> str:
+        # Placement does not write the intent down; its key is the order's id, so asking again meets the same one.
+        if self.clock() - from_text(order.placed_at) > KEYS_LAST:
+            found = self.gateway.find_intent(order.order_id)
+            return found.id if found else ""
+        return self.gateway.open_intent(
+            order.order_id,
+            order.totals.total,
+            order.currency,
+            manual_capture=order.payment.capture == ON_SHIPMENT,
+        ).id
+
+    def _read_authorization(self, order: Order) -> None:
+        intent = self.gateway.get_intent(order.payment.intent)
+        until = intent.capture_before
+
+        def decide(order: Order) -> Change | None:
+            if Effect.READ_AUTHORIZATION not in order.effects:
+                return None
+            after = order.without_effect(Effect.READ_AUTHORIZATION)
+            if until and order.payment.authorized:
+                after = replace(after, payment=replace(after.payment, authorized_until=until))
+            return Change(after, Event("AuthorizationRead", PROVIDER, intent.id, {"until": until or None}))
+
+        self.orders.change(order.order_id, decide, self.clock())
+
+    def _secure(self, order: Order) -> None:
+        capturing = CaptureMoney(self.orders, lambda: self.gateway, self.payments, self.clock)
+        capturing.all_of(order)
+        self._done(order.order_id, Effect.SECURE_AUTHORIZATION, "AuthorizationSecured")
+
+    def _apply(self, order: Order, intent: Intent) -> None:
+        fact = fact_of(intent, order.order_id, f"settle:{intent.id}:{intent.status}")
+        if fact:
+            self.payments.apply(fact)
+
+    def _done(self, order_id: str, effect: Effect, what: str) -> None:
+        def decide(order: Order) -> Change | None:
+            if effect not in order.effects:
+                return None
+            if effect is Effect.REFUND and self._requested(order_id):
+                return None
+            return Change(order.without_effect(effect), Event(what, "system", "done"))
+
+        self.orders.change(order_id, decide, self.clock())
+
+    # ---- refunds -------------------------------------------------------------------------------------------------
 
     def _refund(self, order: Order, item: Item) -> None:
         telemetry.count("RefundsRequested")
+        provider = item.get("provider", PROVIDER)
+        if provider != PROVIDER:
+            self._leave_to_people(order.order_id, item, provider)
+            return
         try:
             refund = self.gateway.refund(
-                item["intent"], item["amount"], refund_id=item["refund_id"], reason="requested_by_customer"
+                item["intent"], item["amount"], refund_id=attempt_id(item), reason="requested_by_customer"
             )
         except PaymentRefused as refused:
             self._record_failure(order.order_id, item, refused.code)
             return
         if refund.status in ("failed", "canceled"):
-            self._record_failure(order.order_id, item, refund.status)
+            self._record_failure(order.order_id, item, refund.failure or refund.status)
             return
         self._record(order.order_id, item, refund)
 
     def _record(self, order_id: str, item: Item, refund: Refund) -> None:
         now = self.clock()
-        entry = ledger.Entry("refunded", PROVIDER, refund.id, refund.amount, refund.currency, item["refund_id"])
+        entry = ledger.Entry(
+            "refunded", PROVIDER, refund.id, refund.amount, refund.currency, item["refund_id"], intent=item["intent"]
+        )
+        status = "succeeded" if refund.status == "succeeded" else "sent"
 
         def decide(order: Order) -> Change | None:
             order = replace(order, payment=ledger.with_entry(order.payment, entry))
-            if not order.payment.refund_due:
+            if not self._requested(order_id, but=item["sk"]):
                 order = order.without_effect(Effect.REFUND)
             event = Event("RefundSent", PROVIDER, item["reason"], {"refund": refund.id, "amount": refund.amount})
-            writes = [
-                ledger.append(self.orders.table, order_id, entry, now),
-                self.orders.table.update(
-                    "refund",
-                    (order_key(order_id), item["sk"]),
-                    "SET #s = :sent, provider_refund = :id, sent_at = :now",
-                    "#s = :requested",
-                    names={"#s": "status"},
-                    values={":sent": "sent", ":requested": "requested", ":id": refund.id, ":now": to_text(now)},
-                ),
-            ]
-            return Change(order, event, writes)
+            changes = {"provider_refund": refund.id, "sent_at": to_text(now)}
+            return Change(
+                order,
+                event,
+                [
+                    ledger.append(self.orders.table, order_id, entry, now),
+                    mark_refund(self.orders, order_id, item, status, changes),
+                ],
+            )
 
         try:
             self.orders.change(order_id, decide, now)
@@ -97,25 +165,12 @@ class SettlePayments:
         now = self.clock()
 
         def decide(order: Order) -> Change | None:
-            due = max(0, order.payment.refund_due - item["amount"])
-            hold = Hold(f"refund failed: {code}", "finance", to_text(now), to_text(now + timedelta(days=1)))
-            order = replace(
-                order,
-                payment=replace(order.payment, refund_due=due),
-                holds={**order.holds, "payment": hold},
-            )
-            if not due:
+            order = held_for_refund(order, f"refund failed: {code}", now)
+            if not self._requested(order_id, but=item["sk"]):
                 order = order.without_effect(Effect.REFUND)
             event = Event("RefundFailed", PROVIDER, item["reason"], {"code": code, "amount": item["amount"]})
-            mark = self.orders.table.update(
-                "refund",
-                (order_key(order_id), item["sk"]),
-                "SET #s = :failed, failure = :code, failed_at = :now",
-                "#s = :requested",
-                names={"#s": "status"},
-                values={":failed": "failed", ":requested": "requested", ":code": code, ":now": to_text(now)},
-            )
-            return Change(order, event, [mark])
+            changes = {"failure": code, "failed_at": to_text(now)}
+            return Change(order, event, [mark_refund(self.orders, order_id, item, "failed", changes)])
 
         try:
             self.orders.change(order_id, decide, now)
@@ -124,14 +179,76 @@ class SettlePayments:
         telemetry.count("RefundsFailed")
         telemetry.logger.error("refund_failed", order_id=order_id, refund_id=item["refund_id"], code=code)
 
+    def _leave_to_people(self, order_id: str, item: Item, provider: str) -> None:
+        """Money that we cannot send ourselves: a till's, a terminal's, a bank's, a marketplace's."""
+        now = self.clock()
 
-def _fact(order: Order, intent: Intent) -> IntentFact:
-    """What the provider answered, as if an event had told it: the source makes it one effect however often we ask."""
-    if intent.status == "succeeded":
-        kind, amount = "succeeded", intent.amount_received
-    else:
-        kind, amount = "canceled", intent.amount
-    return IntentFact(kind, order.order_id, intent.id, amount, intent.currency, f"settle:{intent.id}:{intent.status}")
+        def decide(order: Order) -> Change | None:
+            order = held_for_refund(order, f"give {item['amount']} {item['currency']} back by {provider}", now)
+            if not self._requested(order_id, but=item["sk"]):
+                order = order.without_effect(Effect.REFUND)
+            event = Event("RefundByHand", "system", item["reason"], {"provider": provider, "amount": item["amount"]})
+            return Change(order, event, [mark_refund(self.orders, order_id, item, "by_hand", {})])
+
+        try:
+            self.orders.change(order_id, decide, now)
+        except ConditionsFailed:
+            return
+
+    def _requested(self, order_id: str, but: str = "") -> bool:
+        parts = self.orders.parts(order_id, "REFUND#")
+        return any(item["status"] == "requested" and item["sk"] != but for item in parts)
+
+    # ---- disputes ------------------------------------------------------------------------------------------------
+
+    def _submit_evidence(self, order_id: str, item: Item) -> None:
+        dispute_id = item["dispute_id"]
+        try:
+            dispute = self.gateway.submit_evidence(dispute_id, item["evidence"], key=f"evidence:{dispute_id}")
+        except PaymentRefused as refused:
+            outcome, status = refused.code, "refused"
+            telemetry.count("EvidenceRefused")
+        else:
+            outcome, status = dispute.status, "submitted"
+        now = self.clock()
+
+        def decide(order: Order) -> Change | None:
+            if Effect.SUBMIT_EVIDENCE not in order.effects:
+                return None
+            mark = self.orders.table.update(
+                "dispute",
+                (order_key(order_id), item["sk"]),
+                "SET evidence_status = :done, submitted_at = :now",
+                "evidence_status = :confirmed",
+                values={":done": status, ":confirmed": "confirmed", ":now": to_text(now)},
+            )
+            event = Event("EvidenceSubmitted", PROVIDER, dispute_id, {"dispute": dispute_id, "outcome": outcome})
+            return Change(order.without_effect(Effect.SUBMIT_EVIDENCE), event, [mark])
+
+        try:
+            self.orders.change(order_id, decide, now)
+        except ConditionsFailed:
+            return
+
+
+def attempt_id(item: Mapping[str, Any]) -> str:
+    """What the provider knows a refund by: each attempt that finance asked for is one of its own."""
+    attempt = item.get("attempt", 1)
+    return str(item["refund_id"]) if attempt == 1 else f"{item['refund_id']}#{attempt}"
+
+
+def mark_refund(orders: DynamoOrders, order_id: str, item: Item, status: str, changes: Mapping[str, Any]) -> Any:
+    """The action that moves a refund on, or fails with the label ``refund`` when it has moved meanwhile."""
+    names = {"#s": "status", **{f"#{name}": name for name in changes}}
+    values = {":to": status, ":from": item["status"], **{f":{name}": value for name, value in changes.items()}}
+    sets = ", ".join(["#s = :to", *(f"#{name} = :{name}" for name in changes)])
+    return orders.table.update("refund", (order_key(order_id), item["sk"]), f"SET {sets}", "#s = :from", names, values)
+
+
+def held_for_refund(order: Order, reason: str, now: Any) -> Order:
+    """The order before finance until the customer has the money."""
+    hold = Hold(reason, "finance", to_text(now), to_text(now + timedelta(days=1)))
+    return replace(order, holds={**order.holds, "payment": hold})
 
 
 def _no_longer(effect: Effect, intent: Intent) -> Callable[[Order], Change | None]:

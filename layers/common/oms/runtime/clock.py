@@ -21,3 +21,8 @@ def to_text(moment: datetime) -> str:
 def from_text(text: str) -> datetime:
     """The inverse of ``to_text``."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def from_epoch(seconds: float) -> str:
+    """Somebody else's epoch seconds as our text."""
+    return to_text(datetime.fromtimestamp(seconds, UTC))

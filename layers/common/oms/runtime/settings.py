@@ -21,6 +21,7 @@ class Settings:
     stage: str = "local"
     unpaid_expiry_seconds: int = 1800
     order_token_days: int = 90
+    capture_mode: str = "automatic"
     state_machine_arn: str = ""
     payment_work_queue_url: str = ""
     payment_events_queue_url: str = ""
