@@ -17,8 +17,8 @@ from oms.fulfillment import shipments as parcels
 from oms.messages.kinds import CHANNELS_THAT_TELL, KINDS, TOO_LATE, due_messages
 from oms.orders import history
 from oms.orders.model import NEXT, OPEN, Status
-from oms.orders.store import order_from_item
 from oms.orders.refunds import STILL_DUE
+from oms.orders.store import order_from_item
 from oms.payments import ledger
 from oms.runtime.clock import from_text
 from tests.simulation.backend import plain_item

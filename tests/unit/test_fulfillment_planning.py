@@ -15,7 +15,7 @@ import pytest
 
 from oms.fulfillment.allocation import PARCEL_SKUS, StockMissing, plan
 from oms.fulfillment.carrier import CarrierRefused, Rate
-from oms.fulfillment.dispatch import choose_rate, money_needed, parcel_of
+from oms.fulfillment.dispatch import choose_rate, parcel_of
 from oms.fulfillment.offering import TASK_TIMEOUT
 from oms.fulfillment.pausing import run_name, run_number
 from oms.fulfillment.shipments import (
@@ -32,6 +32,7 @@ from oms.fulfillment.shipments import (
 )
 from oms.inventory.model import Product
 from oms.orders.model import Line, Order, Payment, Status, Totals
+from oms.payments.coverage import money_needed
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 
