@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from oms.fulfillment.facilities import put_facility
-from oms.inventory.store import Movement
+from oms.inventory.model import Movement
 from oms.orders.model import Effect
 from oms.payments import ledger
 from tests.support.floor import ORIGIN, Floor
@@ -113,7 +113,8 @@ def test_an_authorisation_is_taken_before_it_lapses(floor: Floor) -> None:
     shop.settle(placed)
     shop.deliver_all()
     assert money(shop, placed) == (0, placed.body["total"], 0)
-    assert order.payment.authorized_until and not floor.order(placed).payment.authorized_until
+    assert order.payment.authorized_until
+    assert not floor.order(placed).payment.authorized_until
     assert books_balance(shop, placed)
 
 

@@ -173,6 +173,14 @@ def open_orders_have_deadlines(scene: Scene) -> None:
 
 
 @plants
+def books_balance(scene: Scene) -> None:
+    key = f"MONEY#captured#{scene.order().payment.intent}"
+    entry = _image(scene, "OrdersTable", f"ORDER#{scene.order_id}", key)
+    postings = {**entry["postings"], "customer": 1 - entry["amount"]}
+    _put(scene, "OrdersTable", {**entry, "postings": postings})
+
+
+@plants
 def ledger_sums(scene: Scene) -> None:
     _order(scene, payment={**_image_payment(scene), "captured": 1}, version=_version(scene) + 1)
 
