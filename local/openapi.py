@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from oms.fulfillment.forms import ScanForm, ShortForm
-from oms.inventory.forms import FacilityForm, ListingForm, MovementForm, ProductForm, ZoneForm
+from oms.inventory.forms import FacilityForm, JobForm, ListingForm, MovementForm, ProductForm, ZoneForm
 from oms.orders.forms import CancelOrderForm, HoldForm, PlaceOrderForm, ReleaseForm
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "openapi.json"
@@ -220,6 +220,24 @@ ANSWERS: dict[str, Schema] = {
         {"listings": _map(_ref("Listing"))},
     ),
     "Products": _object({"products": _list(_ref("Product")), "next_cursor": _or_null(TEXT)}),
+    "CatalogueJob": _object(
+        {
+            "id": TEXT,
+            "kind": {"enum": ["import", "export"]},
+            "status": {"enum": ["awaiting_upload", "queued", "running", "completed", "failed", "cancelled"]},
+            "format": {"enum": ["csv", "jsonl"]},
+            "dry_run": FLAG,
+            "created_at": TIME,
+            "created_by": TEXT,
+            "rows": COUNT,
+            "counts": _map(COUNT),
+            "percent": COUNT,
+            "errors": _list(_object({"line": COUNT, "sku": TEXT, "field": TEXT, "message": TEXT})),
+            "detail": _or_null(TEXT),
+            "upload": _or_null(_object({"method": TEXT, "url": TEXT})),
+            "download": _or_null(_object({"method": TEXT, "url": TEXT})),
+        }
+    ),
     "Stock": _object(
         {
             "sku": TEXT,
@@ -394,6 +412,33 @@ OPERATIONS: tuple[Operation, ...] = (
         query=("q", "sku", "barcode", "vendor", "vendor_sku", "spec", "archived", "limit", "cursor"),
     ),
     Operation("GET /products/{sku}", "Read a product", "agent ops pos warehouse", "Product"),
+    Operation(
+        "POST /products/imports",
+        "Import products: a small file as the body, or a link to upload a large one",
+        "ops",
+        "CatalogueJob",
+        201,
+        JobForm,
+        key=True,
+        problems=(409, 413, 415),
+    ),
+    Operation(
+        "POST /products/imports/{id}/start", "The file has been uploaded", "ops", "CatalogueJob", problems=(409,)
+    ),
+    Operation("POST /products/imports/{id}/cancel", "Stop an import", "ops", "CatalogueJob"),
+    Operation("GET /products/imports/{id}", "How far an import is, and its errors", "ops", "CatalogueJob"),
+    Operation(
+        "POST /products/exports",
+        "Export all products",
+        "ops",
+        "CatalogueJob",
+        201,
+        JobForm,
+        form_required=False,
+        key=True,
+        problems=(409,),
+    ),
+    Operation("GET /products/exports/{id}", "How far an export is, and its file", "ops", "CatalogueJob"),
     Operation("GET /stock/{sku}", "What is where, and what channels show", "agent ops pos warehouse", "Stock"),
     Operation(
         "POST /stock/movements",

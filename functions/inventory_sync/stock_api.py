@@ -15,6 +15,7 @@ from oms.inventory.backorders import queue_of
 from oms.inventory.forms import (
     FACILITY_PATTERN,
     FacilityForm,
+    JobForm,
     ListingForm,
     MovementForm,
     ProductForm,
@@ -27,6 +28,8 @@ from oms.runtime import errors
 from oms.runtime.http import ApiRequest, ApiResponse, checked, dispatch, field_problem
 from oms.runtime.telemetry import entry_point
 
+_FORMATS = {"text/csv": "csv", "application/x-ndjson": "jsonl", "application/jsonl": "jsonl"}
+MAX_DIRECT_BYTES = 4 * 1024 * 1024
 STAFF = ("agent", "warehouse", "ops", "pos")
 
 
@@ -59,6 +62,55 @@ def find_products(request: ApiRequest) -> ApiResponse:
     form = checked(SearchForm, dict(request.query))
     found, more = app().catalogue.find(form.search(), form.cursor, form.limit)
     return ApiResponse(200, {"products": [product_view(product) for product in found], "next_cursor": more})
+
+
+def open_import(request: ApiRequest) -> ApiResponse:
+    """Begin an import: a small file comes as the body, a large one is uploaded to the link in the answer."""
+    request.require_group("ops")
+    key = request.idempotency_key()
+    sent = _FORMATS.get(request.headers.get("content-type", "").split(";")[0].strip())
+    form = checked(JobForm, {"dry_run": request.query.get("dry_run") == "true"}) if sent else request.parse(JobForm)
+    body = request.body if sent else None
+    if body and len(body) > MAX_DIRECT_BYTES:
+        raise errors.RequestTooLarge(f"A body may have {MAX_DIRECT_BYTES} bytes; upload a larger file to a link.")
+    jobs = app().catalogue_jobs
+    job = jobs.open("import", key, sent or form.format, request.actor, dry_run=form.dry_run, body=body)
+    return ApiResponse(201, jobs.view(job))
+
+
+def start_import(request: ApiRequest) -> ApiResponse:
+    """Say that the file has been uploaded."""
+    request.require_group("ops")
+    jobs = app().catalogue_jobs
+    return ApiResponse(200, jobs.view(jobs.start(jobs.get("import", request.path["id"]))))
+
+
+def cancel_import(request: ApiRequest) -> ApiResponse:
+    """Stop an import; what it has applied stays."""
+    request.require_group("ops")
+    jobs = app().catalogue_jobs
+    return ApiResponse(200, jobs.view(jobs.cancel(jobs.get("import", request.path["id"]))))
+
+
+def get_import(request: ApiRequest) -> ApiResponse:
+    """How far an import is, and what was wrong."""
+    request.require_group("ops")
+    return ApiResponse(200, app().catalogue_jobs.view(app().catalogue_jobs.get("import", request.path["id"])))
+
+
+def open_export(request: ApiRequest) -> ApiResponse:
+    """Begin an export of all products."""
+    request.require_group("ops")
+    key = request.idempotency_key()
+    form = request.parse(JobForm) if request.body else JobForm()
+    jobs = app().catalogue_jobs
+    return ApiResponse(201, jobs.view(jobs.open("export", key, form.format, request.actor)))
+
+
+def get_export(request: ApiRequest) -> ApiResponse:
+    """How far an export is, and where to fetch it."""
+    request.require_group("ops")
+    return ApiResponse(200, app().catalogue_jobs.view(app().catalogue_jobs.get("export", request.path["id"])))
 
 
 def _told(product: Product, **more: Any) -> ApiResponse:
@@ -178,6 +230,12 @@ ROUTES = {
     "PATCH /products/{sku}": patch_product,
     "GET /products/{sku}": get_product,
     "GET /products": find_products,
+    "POST /products/imports": open_import,
+    "POST /products/imports/{id}/start": start_import,
+    "POST /products/imports/{id}/cancel": cancel_import,
+    "GET /products/imports/{id}": get_import,
+    "POST /products/exports": open_export,
+    "GET /products/exports/{id}": get_export,
     "GET /stock/{sku}": get_stock,
     "POST /stock/movements": move_stock,
     "PUT /stock/{sku}/listings/{channel}": put_listing,

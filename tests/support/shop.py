@@ -108,7 +108,15 @@ class Shop:
         sqs = boto3.client("sqs")
         self.queues = {
             name: sqs.create_queue(QueueName=name)["QueueUrl"]
-            for name in ("payment-work", "payment-events", "channel-events", "shipment-confirm", "messages", *CHANNELS)
+            for name in (
+                "catalogue-jobs",
+                "payment-work",
+                "payment-events",
+                "channel-events",
+                "shipment-confirm",
+                "messages",
+                *CHANNELS,
+            )
         }
         orders, inventory = (table["TableName"] for table in load().tables)
         self.app = bootstrap.App(
@@ -140,6 +148,8 @@ class Shop:
                 webhook_secret_id="webhook",
                 carrier_secret_id="carrier",
                 files_bucket="files",
+                catalogue_jobs_queue_url=self.queues["catalogue-jobs"],
+                import_rows_at_once=1,
             ),
             clock=lambda: self.now,
         )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from oms.channels.sync import SyncChannel
     from oms.fulfillment.carrier import Carrier
     from oms.inventory.catalogue import Catalogue
+    from oms.inventory.jobs import CatalogueJobs
     from oms.messages.preferences import KeepPreferences
     from oms.messages.telling import TellCustomers
     from oms.orders.backordering import FillBackorders
@@ -133,6 +134,20 @@ class App:
         from oms.inventory.catalogue import Catalogue
 
         return Catalogue(self.inventory, self.clock)
+
+    @cached_property
+    def catalogue_jobs(self) -> CatalogueJobs:
+        from oms.inventory.jobs import CatalogueJobs
+
+        return CatalogueJobs(
+            self.catalogue, self.files, self.clock, self.queue_catalogue_job, self.settings.import_rows_at_once
+        )
+
+    def queue_catalogue_job(self, job_id: str) -> None:
+        """Let a worker go on with an import or export."""
+        self.sqs.send_message(
+            QueueUrl=self.settings.require("catalogue_jobs_queue_url"), MessageBody=json.dumps({"job_id": job_id})
+        )
 
     @cached_property
     def reservations(self) -> Reservations:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from oms.inventory.barcodes import INTERNAL
 from oms.inventory.finding import Search, leads
 from oms.inventory.forms import ProductForm
 from oms.inventory.model import Product
@@ -113,7 +114,7 @@ def product_of(form: ProductForm, seen: Product | None) -> Product:
         price=form.price.amount,
         currency=form.price.currency,
         barcodes=tuple(form.barcodes),
-        barcode_kinds=form.kinds(),
+        barcode_kinds={code: kind for code, kind in form.kinds().items() if kind != INTERNAL},
         specs=form.specs,
         weight_grams=form.weight_grams,
         dimensions_mm=(form.dimensions_mm[0], form.dimensions_mm[1], form.dimensions_mm[2])
@@ -128,6 +129,7 @@ def product_of(form: ProductForm, seen: Product | None) -> Product:
         safety_stock=form.safety_stock,
         low_stock_at=form.low_stock_at,
         backorder=form.backorder,
+        imported=seen.imported if seen else {},
         archived=bool(seen and seen.archived) if form.archived is None else form.archived,
     )
 

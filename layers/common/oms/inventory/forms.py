@@ -147,6 +147,13 @@ class SearchForm(Form):
         return Search(self.q, self.sku, self.barcode, self.vendor, self.vendor_sku, spec, archived)
 
 
+class JobForm(Form):
+    """``POST /products/imports`` and ``/products/exports``. ``dry_run`` checks rows and writes none."""
+
+    format: Literal["csv", "jsonl"] = "csv"
+    dry_run: bool = False
+
+
 class MovementForm(Form):
     """``POST /stock/movements``. ``adjust`` may be negative; ``count`` is what was found in the bin, zero included.
 

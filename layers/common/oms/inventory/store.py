@@ -113,7 +113,7 @@ class DynamoInventory:
         for refusal in failed.refusals:
             what, _, name = refusal.write.label.partition(" ")
             if what == "barcode":
-                code, owner = _claims(product)[name], (refusal.old or {}).get("sku", "another product")
+                code, owner = claims_of(product)[name], (refusal.old or {}).get("sku", "another product")
                 raise errors.Conflict(
                     f"Barcode {code} belongs to {owner}.", fields=[("barcodes", f"{code} belongs to {owner}")]
                 )
@@ -166,7 +166,7 @@ class DynamoInventory:
             writes = [self.table.put("product", item, "version = :seen AND used_in = :used", values=as_seen)]
         else:
             writes = [self.table.put("product", item)]
-        before, after = _claims(seen) if seen else {}, _claims(product)
+        before, after = claims_of(seen) if seen else {}, claims_of(product)
         for code in sorted(after.keys() - before.keys()):
             claim = {"pk": f"BARCODE#{code}", "sk": "SKU", "entity": "barcode", "sku": product.sku}
             condition = "attribute_not_exists(pk) OR sku = :sku"
@@ -490,7 +490,8 @@ class DynamoInventory:
         )
 
 
-def _claims(product: Product) -> dict[str, str]:
+def claims_of(product: Product) -> dict[str, str]:
+    """The keys under which a product's barcodes are found, each with its barcode."""
     return claims({code: product.barcode_kinds.get(code, INTERNAL) for code in product.barcodes})
 
 

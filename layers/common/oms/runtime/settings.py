@@ -44,6 +44,8 @@ class Settings:
     webhook_secret_id: str = ""
     carrier_secret_id: str = ""
     files_bucket: str = ""
+    catalogue_jobs_queue_url: str = ""
+    import_rows_at_once: int = 4
     channel: str = ""
     messages_queue_url: str = ""
     mail_from: str = ""
