@@ -39,6 +39,9 @@ from oms.runtime.clock import to_text
 from oms.runtime.dynamo import from_item, to_item
 from oms.runtime.settings import Settings
 from tests.simulation.template import load
+from tests.support import swift_moto
+
+swift_moto.hurry()
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 API = "https://api.shop.test"
