@@ -183,6 +183,31 @@ ANSWERS: dict[str, Schema] = {
             "version": NUMBER,
         },
     ),
+    "OrderList": _object(
+        {
+            "orders": _list(
+                _object(
+                    {
+                        "order_id": {"type": "string", "format": "uuid"},
+                        "channel": TEXT,
+                        "external_id": _or_null(TEXT),
+                        "status": TEXT,
+                        "placed_at": TIME,
+                        "customer_id": TEXT,
+                        "customer_name": TEXT,
+                        "lines": COUNT,
+                        "units": COUNT,
+                        "currency": CURRENCY,
+                        "total": MINOR,
+                        "payment_status": TEXT,
+                        "priority": _PRIORITY,
+                        "holds": _list(TEXT),
+                    }
+                )
+            ),
+            "next_cursor": _or_null(TEXT),
+        }
+    ),
     "Timeline": _object(
         {
             "order_id": TEXT,
@@ -384,6 +409,13 @@ OPERATIONS: tuple[Operation, ...] = (
         CancelOrderForm,
         form_required=False,
         problems=(409,),
+    ),
+    Operation(
+        "GET /orders",
+        "Orders, newest first",
+        "agent warehouse ops pos",
+        "OrderList",
+        query=("customer", "status", "channel", "cursor"),
     ),
     Operation("GET /orders/{id}/timeline", "The proven history", "agent ops pos warehouse", "Timeline"),
     Operation("POST /orders/{id}/holds", "Stop an order", "agent ops", "Order", 200, HoldForm, problems=(409,)),

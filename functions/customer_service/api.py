@@ -6,6 +6,7 @@ from typing import Any
 
 from oms.bootstrap import app
 from oms.orders.forms import HoldForm, ReleaseForm
+from oms.orders.listing import list_orders
 from oms.orders.model import HOLD_KINDS
 from oms.orders.reading import order_view, timeline_view
 from oms.runtime import errors
@@ -13,6 +14,13 @@ from oms.runtime.http import ApiRequest, ApiResponse, dispatch
 from oms.runtime.telemetry import entry_point
 
 STAFF = ("agent", "warehouse", "ops", "pos")
+
+
+def list_all(request: ApiRequest) -> ApiResponse:
+    """List orders, newest first: everybody's or one customer's."""
+    request.require_group(*STAFF)
+    wanted = {name: request.query.get(name, "") for name in ("customer", "status", "channel", "cursor")}
+    return ApiResponse(200, list_orders(app().orders, app().clock(), **wanted))
 
 
 def timeline(request: ApiRequest) -> ApiResponse:
@@ -48,6 +56,7 @@ def release(request: ApiRequest) -> ApiResponse:
 
 
 ROUTES = {
+    "GET /orders": list_all,
     "GET /orders/{id}/timeline": timeline,
     "POST /orders/{id}/holds": hold,
     "DELETE /orders/{id}/holds/{kind}": release,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.shop import STAFF_CLAIMS, Answer, Shop
+from tests.support.shop import STAFF_CLAIMS, Answer, Shop, checkout
 
 AGENT = {"cognito:groups": "[agent]", "cognito:username": "sam"}
 
@@ -126,3 +126,47 @@ def test_operators_enter_where_parcels_come_from(shop: Shop) -> None:
         staff=STAFF_CLAIMS,
     )
     assert wrong.status == 422
+
+
+def listed(shop: Shop, **query: str) -> Any:
+    answer = shop.call("customer_service.api", "GET /orders", query=query, staff=STAFF_CLAIMS)
+    assert answer.status == 200, answer
+    return answer.body
+
+
+def test_orders_are_listed_newest_first_page_by_page_and_none_is_lost(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oms.orders.listing.PAGE", 2)
+    shop.stock_up()
+    placed = []
+    for number in range(5):
+        placed.append(shop.place(checkout(("SHIRT", 1)), key=f"checkout-{number:04d}").body["order_id"])
+        if number % 2:
+            shop.later(days=20)  # Two orders a moment, over several months.
+    first = listed(shop)
+    seen = [entry["order_id"] for entry in first["orders"]]
+    cursor = first["next_cursor"]
+    while cursor:
+        page = listed(shop, cursor=cursor)
+        seen += [entry["order_id"] for entry in page["orders"]]
+        cursor = page["next_cursor"]
+    assert sorted(seen) == sorted(placed)
+    assert seen[0] == placed[-1]
+    moments = [shop.app.orders.require(order_id).placed_at for order_id in seen]
+    assert moments == sorted(moments, reverse=True)
+
+
+def test_the_list_is_narrowed_by_customer_and_status(shop: Shop) -> None:
+    shop.stock_up()
+    ada = shop.place(checkout(("SHIRT", 1)))
+    bob = shop.place(
+        checkout(("SHIRT", 1), customer={"email": "bob@example.com", "name": "Bob"}), key="checkout-of-bob"
+    )
+    shop.cancel(ada)
+    assert [entry["order_id"] for entry in listed(shop, status="cancelled")["orders"]] == [ada.body["order_id"]]
+    customer = shop.app.orders.require(bob.body["order_id"]).customer["id"]
+    assert [entry["order_id"] for entry in listed(shop, customer=customer)["orders"]] == [bob.body["order_id"]]
+    assert listed(shop, channel="etsy")["orders"] == []
+    refused = shop.call("customer_service.api", "GET /orders", query={"status": "lost"}, staff=STAFF_CLAIMS)
+    assert (refused.status, refused.body["errors"][0]["field"]) == (422, "status")

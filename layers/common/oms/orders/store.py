@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from oms.orders import history
@@ -15,8 +17,11 @@ from oms.runtime.clock import to_text
 from oms.runtime.dynamo import ConditionsFailed, Contention, Item, Table, Write
 
 DEADLINE_SHARDS = 8
+MONTH_SHARDS = 4
+"""Over how many keys of the index a month's orders are spread: one key takes some 1,000 writes a second."""
 INBOX_DAYS = 35
 _ATTEMPTS = 12
+_PAGE = 100
 
 
 class AlreadyApplied(Exception):
@@ -95,6 +100,46 @@ class DynamoOrders:
             {":shard": str(shard), ":now": to_text(now)},
         )
         return (item["pk"].removeprefix("ORDER#") for item in found)
+
+    def read_all(self, order_ids: Sequence[str]) -> list[Order]:
+        """Orders as they are now, in the order of their ids; absent ones and drafts are left out."""
+        items = self.table.batch_get([(order_key(order_id), "ORDER") for order_id in order_ids])
+        found = {order.order_id: order for order in map(order_from_item, items) if order.committed}
+        return [found[order_id] for order_id in order_ids if order_id in found]
+
+    def placed_in(self, month: str, until: str) -> Iterator[tuple[str, str]]:
+        """(placed at, id) of the orders of a month such as ``2026-11`` up to a moment, newest first, by the index."""
+        shards = [
+            self.table.query_index(
+                "by-month",
+                "placed_month = :month AND created_at <= :until",
+                {":month": f"{month}#{shard}", ":until": until},
+                newest_first=True,
+                page_size=_PAGE,
+            )
+            for shard in range(MONTH_SHARDS)
+        ]
+        return heapq.merge(*(map(_placed, shard) for shard in shards), reverse=True)
+
+    def placed_by(self, customer_id: str, until: str) -> Iterator[tuple[str, str]]:
+        """(placed at, id) of a customer's orders up to a moment, newest first, by the index."""
+        found = self.table.query_index(
+            "by-customer",
+            "customer_id = :customer AND created_at <= :until",
+            {":customer": customer_id, ":until": until},
+            newest_first=True,
+            page_size=_PAGE,
+        )
+        return map(_placed, found)
+
+    def placed_until(self, until: str, months: int) -> Iterator[tuple[str, str]]:
+        """(placed at, id) of everybody's orders up to a moment, newest first, through so many months."""
+        for month in islice(months_back(until), months):
+            yield from self.placed_in(month, until)
+
+    def latest(self, count: int, now: datetime, months: int = 12) -> list[Order]:
+        """The last orders that were placed, newest first: what a dry run of rules looks at."""
+        return self.read_all([order_id for _, order_id in islice(self.placed_until(to_text(now), months), count)])
 
     # ---- writing -------------------------------------------------------------------------------------------------
 
@@ -212,6 +257,7 @@ def order_to_item(order: Order, now: datetime) -> Item:
         ),
         "payment": _payment_to_item(order.payment),
         "created_at": order.placed_at,
+        "placed_month": f"{order.placed_at[:7]}#{home_seed(order.order_id) % MONTH_SHARDS}",
         "expires_at": order.expires_at,
         "digest": order.request_digest,
         "version": order.version,
@@ -292,6 +338,18 @@ def _payment_to_item(payment: Payment) -> Item:
         # Only then does it differ from what covers.
         item["settled"] = payment.settled
     return item
+
+
+def months_back(moment: str) -> Iterator[str]:
+    """The month of a moment and those before it, such as ``2026-11``, without end."""
+    year, month = int(moment[:4]), int(moment[5:7])
+    while True:
+        yield f"{year:04d}-{month:02d}"
+        year, month = (year, month - 1) if month > 1 else (year - 1, 12)
+
+
+def _placed(indexed: Item) -> tuple[str, str]:
+    return indexed["created_at"], indexed["pk"].removeprefix("ORDER#")
 
 
 def _line_to_item(line: Line) -> Item:

@@ -310,8 +310,11 @@ class Table:
         limit: int | None = None,
         newest_first: bool = False,
         names: Mapping[str, str] | None = None,
+        page_size: int | None = None,
     ) -> Iterator[Item]:
-        """Items by a secondary index, every page. It may lag: never decide from it, read the item again."""
+        """Items by a secondary index, every page. It may lag: never decide from it, read the item again.
+
+        ``page_size`` is what one request reads, for those who may stop early."""
         request: Item = {
             "TableName": self.name,
             "IndexName": index,
@@ -321,6 +324,8 @@ class Table:
         }
         if names:
             request["ExpressionAttributeNames"] = dict(names)
+        if page_size:
+            request["Limit"] = page_size
         return self._pages(request, limit)
 
     def _pages(self, request: Item, limit: int | None) -> Iterator[Item]:

@@ -30,8 +30,13 @@ class Page:
             wrong = [("cursor", "take it from next_cursor")]
             raise errors.InvalidRequest("See errors for what to change.", fields=wrong) from None
 
+    @staticmethod
+    def cursor(after: str) -> str:
+        """The cursor of the page that begins after a key."""
+        return base64.urlsafe_b64encode(after.encode()).decode()
+
     def cut(self, found: Sequence[tuple[str, Shown]]) -> tuple[list[Shown], str | None]:
         """The page out of one more than it holds, by key, and the cursor of the next page if there is one."""
         shown = list(found[: self.size])
-        more = base64.urlsafe_b64encode(shown[-1][0].encode()).decode() if len(found) > self.size else None
+        more = self.cursor(shown[-1][0]) if len(found) > self.size else None
         return [each for _, each in shown], more
