@@ -246,6 +246,7 @@ class Cloud:
                 "webhook_secrets": [os.environ["STRIPE_WEBHOOK_SECRET"] if real else "whsec_" + _random()],
             },
             "OrderToken": {"keys": [_random()]},
+            "Sealing": {"keys": [_random()]},
             "Etsy": {
                 "api_key": "etsy-local-keystring:etsy-local-shared-secret",
                 "access_token": "12345678.etsy-local-token",

@@ -2,9 +2,9 @@
 
     python -m local.fill_secrets --stack oms-prod [--report]
 
-Makes what we choose ourselves (the key of order tokens, eBay's verification token and endpoint, what signs our
-messages to a storefront) and asks for the rest, unseen; an empty answer leaves a value for later. ``--report`` only
-makes and lists, it asks nothing.
+Makes what we choose ourselves (the keys of order tokens and of sealed secrets, eBay's verification token and endpoint,
+what signs our messages to a storefront) and asks for the rest, unseen; an empty answer leaves a value for later.
+``--report`` only makes and lists, it asks nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import boto3
 
 from local.console import say
 
-NAMES = ("Stripe", "OrderToken", "Etsy", "Ebay", "Shopify", "Amazon", "Webhook", "Carrier")
+NAMES = ("Stripe", "OrderToken", "Sealing", "Etsy", "Ebay", "Shopify", "Amazon", "Webhook", "Carrier")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _make_our_own(name: str, value: dict[str, Any], api: str) -> None:
-    if name == "OrderToken" and not value["keys"]:
+    if name in ("OrderToken", "Sealing") and not value["keys"]:
         value["keys"] = [secrets.token_hex(32)]
     if name == "Webhook" and not value["signing_secret"]:
         value["signing_secret"] = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()

@@ -17,7 +17,9 @@ from pydantic.json_schema import models_json_schema
 
 from oms.fulfillment.forms import ScanForm, ShortForm
 from oms.inventory.forms import FacilityForm, JobForm, ListingForm, MovementForm, ProductForm, ZoneForm
+from oms.messages.forms import MessagePreferencesForm, ResendForm
 from oms.orders.forms import CancelOrderForm, HoldForm, PlaceOrderForm, ReleaseForm
+from oms.webhooks.forms import ChangeSubscriptionForm, ReplayForm, RotateSecretForm, SubscriptionForm
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "openapi.json"
 Schema = dict[str, Any]
@@ -75,6 +77,28 @@ _PUT_BACK = _object(
         "done_at": _or_null(TIME),
     }
 )
+
+_MESSAGE = _object(
+    {
+        "kind": TEXT,
+        "about": TEXT,
+        "copy": COUNT,
+        "event": NUMBER,
+        "status": {"enum": ["sending", "sent", "waiting", "uncertain", "failed", "suppressed"]},
+        "reason": _or_null(TEXT),
+        "at": TIME,
+        "by": TEXT,
+    }
+)
+_SUBSCRIPTION = {
+    "subscription_id": TEXT,
+    "url": TEXT,
+    "types": _list(TEXT),
+    "include": _list(TEXT),
+    "status": {"enum": ["active", "disabled"]},
+    "reason": _or_null(TEXT),
+    "created_at": TIME,
+}
 
 ANSWERS: dict[str, Schema] = {
     "Problem": {
@@ -219,6 +243,48 @@ ANSWERS: dict[str, Schema] = {
             ),
         }
     ),
+    "Message": _MESSAGE,
+    "Messages": _object({"order_id": TEXT, "messages": _list(_ref("Message"))}),
+    "MessagePreferences": _object({"off": _list(TEXT), "marketing": {"type": "boolean"}}),
+    "Subscription": _object(
+        _SUBSCRIPTION,
+        {
+            "delivery": _object(
+                {
+                    "last": COUNT,
+                    "delivered": COUNT,
+                    "attempts": COUNT,
+                    "failing_since": _or_null(TIME),
+                    "next_attempt_at": _or_null(TIME),
+                }
+            )
+        },
+    ),
+    "SubscriptionWithSecret": _object({**_SUBSCRIPTION, "secret": TEXT}),
+    "Subscriptions": _object({"subscriptions": _list(_ref("Subscription"))}),
+    "Deleted": _object({"deleted": TEXT}),
+    "Deliveries": _object(
+        {
+            "subscription_id": TEXT,
+            "deliveries": _list(
+                _object(
+                    {
+                        "sequence": NUMBER,
+                        "type": TEXT,
+                        "order_id": TEXT,
+                        "order_event": NUMBER,
+                        "occurred_at": TIME,
+                        "status": {"enum": ["waiting", "failing", "delivered"]},
+                        "attempts": COUNT,
+                        "answer": _or_null(COUNT),
+                        "tried_at": _or_null(TIME),
+                    }
+                )
+            ),
+            "next_cursor": _or_null(TEXT),
+        }
+    ),
+    "Replay": _object({"from": NUMBER, "to": COUNT}),
     "Received": {"type": "object", "properties": {"received": {}, "challengeResponse": TEXT}},
     "Product": _object(
         {
@@ -420,6 +486,79 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET /orders/{id}/timeline", "The proven history", "agent ops pos warehouse", "Timeline"),
     Operation("POST /orders/{id}/holds", "Stop an order", "agent ops", "Order", 200, HoldForm, problems=(409,)),
     Operation("DELETE /orders/{id}/holds/{kind}", "Let an order go on", "agent ops", "Order", 200, ReleaseForm),
+    Operation("GET /orders/{id}/messages", "What the customer was told", "agent ops", "Messages"),
+    Operation(
+        "POST /orders/{id}/messages/{kind}/resend",
+        "Send a message again",
+        "agent ops",
+        "Message",
+        200,
+        ResendForm,
+        form_required=False,
+        key=True,
+        problems=(409,),
+    ),
+    Operation(
+        "GET /customers/{id}/message-preferences",
+        "What a customer does not want to hear of",
+        "agent ops",
+        "MessagePreferences",
+    ),
+    Operation(
+        "PUT /customers/{id}/message-preferences",
+        "Say what a customer does not want to hear of",
+        "agent ops",
+        "MessagePreferences",
+        200,
+        MessagePreferencesForm,
+    ),
+    Operation(
+        "POST /webhooks/subscriptions",
+        "Subscribe a system to events",
+        "ops",
+        "SubscriptionWithSecret",
+        201,
+        SubscriptionForm,
+        key=True,
+    ),
+    Operation("GET /webhooks/subscriptions", "Who is subscribed", "ops", "Subscriptions"),
+    Operation("GET /webhooks/subscriptions/{id}", "A subscription, and how far it is", "ops", "Subscription"),
+    Operation(
+        "PATCH /webhooks/subscriptions/{id}",
+        "Change, disable or enable a subscription",
+        "ops",
+        "Subscription",
+        200,
+        ChangeSubscriptionForm,
+        problems=(409,),
+    ),
+    Operation("DELETE /webhooks/subscriptions/{id}", "End a subscription", "ops", "Deleted"),
+    Operation(
+        "POST /webhooks/subscriptions/{id}/secret",
+        "A new signing secret",
+        "ops",
+        "SubscriptionWithSecret",
+        200,
+        RotateSecretForm,
+        form_required=False,
+        key=True,
+        problems=(409,),
+    ),
+    Operation(
+        "GET /webhooks/subscriptions/{id}/deliveries",
+        "The log, newest first",
+        "ops",
+        "Deliveries",
+        query=("cursor",),
+    ),
+    Operation(
+        "POST /webhooks/subscriptions/{id}/replay",
+        "Deliver again from a number on, or skip to one",
+        "ops",
+        "Replay",
+        200,
+        ReplayForm,
+    ),
     Operation("POST /webhooks/stripe", "Stripe tells of a payment", "signed", "Received"),
     Operation(
         "POST /channels/{channel}/callbacks", "A marketplace tells of an order", "signed", "Received", problems=(412,)

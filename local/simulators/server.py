@@ -23,6 +23,7 @@ from local.simulators.etsy import EtsyCore
 from local.simulators.ses import SesCore
 from local.simulators.shopify import ShopifyCore
 from local.simulators.stripe import StripeCore
+from local.simulators.subscriber import SubscriberCore
 from local.simulators.webhook import WebhookCore
 
 logger = logging.getLogger("simulators")
@@ -177,6 +178,7 @@ def every_core(clock: Callable[[], float], seed: str) -> dict[str, Callable[[Del
         "shopify": lambda deliver: ShopifyCore(clock, deliver),
         "amazon": lambda deliver: AmazonCore(clock, deliver),
         "webhook": lambda deliver: WebhookCore(clock, deliver),
+        "subscriber": lambda deliver: SubscriberCore(clock, deliver),
         "ses": lambda deliver: SesCore(clock, deliver),
         "easypost": lambda deliver: EasyPostCore(clock, deliver, seed=seed),
     }

@@ -17,6 +17,7 @@ HTTP_ENTRIES = (
     "functions.inventory_sync.stock_api",
     "functions.fulfillment.warehouse_api",
     "functions.customer_service.api",
+    "functions.messages.api",
 )
 
 

@@ -673,6 +673,32 @@ def mails_tell_what_is_committed(books: Books, changes: list[Change]) -> None:
         require(channel not in CHANNELS_THAT_TELL, "mails_tell_what_is_committed", f"{change.key}: {channel}")
 
 
+@safety
+def logs_have_no_gaps(books: Books, changes: list[Change]) -> None:
+    """A subscription's log is numbered from one to its head, and holds each event of an order once and in turn."""
+    for pk in {change.key[0] for change in changes if change.key[0].startswith("WEBHOOK#")}:
+        items = books.partitions["OrdersTable"][pk]
+        entries = starting(items, "LOG#")
+        numbers = [entry["seq"] for entry in entries]
+        last = items["HEAD"]["last"]
+        require(numbers == list(range(1, last + 1)), "logs_have_no_gaps", f"{pk}: head {last}, entries {numbers}")
+        latest: dict[str, int] = {}
+        for entry in entries:
+            turn = entry["n"] > latest.get(entry["order_id"], 0)
+            require(turn, "logs_have_no_gaps", f"{pk}: {entry['seq']} is event {entry['n']} out of turn")
+            latest[entry["order_id"]] = entry["n"]
+
+
+@safety
+def subscribers_hear_in_turn(books: Books, changes: list[Change]) -> None:
+    """What a subscriber hears for the first time is the number after the last one that it heard."""
+    known = 0
+    for heard in books.system.subscriber.heard:
+        number = heard.told["sequence"]
+        require(number <= known + 1, "subscribers_hear_in_turn", f"{number} after {known}")
+        known = max(known, number)
+
+
 # ---- at rest -------------------------------------------------------------------------------------------------------
 
 
@@ -842,6 +868,16 @@ def customers_were_told(books: Books) -> None:
             ended = mail is not None and mail["status"] in {"sent", "suppressed", "failed", "uncertain"}
             late = from_text(due.at) < now - TOO_LATE
             require(ended or late, "customers_were_told", f"{pk}: {due.kind} {due.about} is {mail}")
+
+
+@liveness
+def subscribers_heard_everything(books: Books) -> None:
+    """Every number of the log has arrived."""
+    for (pk, sk), item in books.items["OrdersTable"].items():
+        if sk == "HEAD" and pk.startswith("WEBHOOK#"):
+            heard = {each.told["sequence"] for each in books.system.subscriber.heard}
+            missing = sorted(set(range(1, item["last"] + 1)) - heard)
+            require(not missing, "subscribers_heard_everything", f"{pk}: {missing} never arrived")
 
 
 class Inspector:

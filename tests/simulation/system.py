@@ -23,6 +23,7 @@ from local.simulators.ebay import EbayCore
 from local.simulators.etsy import EtsyCore
 from local.simulators.shopify import LOCATION_ID, ShopifyCore
 from local.simulators.stripe.core import StripeCore
+from local.simulators.subscriber import SubscriberCore
 from local.simulators.webhook import WebhookCore
 from tests.simulation import template as templates
 from tests.simulation.backend import Call, Cloud, connected
@@ -71,6 +72,7 @@ def secrets() -> dict[str, dict[str, Any]]:
     """The secrets of a run, by the ids that the template gives them."""
     return {
         "StripeSecret": {"api_key": "sk_test_simulation", "webhook_secrets": [_STRIPE_SECRET]},
+        "SealingSecret": {"keys": ["a-key-that-seals-secrets-in-the-simulation"]},
         "OrderTokenSecret": {"keys": ["a-key-for-order-tokens-in-the-simulation"]},
         "EtsySecret": {
             "api_key": "key:shared",
@@ -281,6 +283,7 @@ class System:
             callback_url=f"{base}/channels/webhook/callbacks",
         )
         self.easypost = EasyPostCore(clock, lambda delivery: None)
+        self.subscriber = SubscriberCore(clock, lambda delivery: None)
         self.cores: dict[str, Any] = {
             "stripe": self.stripe,
             "etsy": self.etsy,
@@ -289,6 +292,7 @@ class System:
             "amazon": self.amazon,
             "webhook": self.webhook,
             "easypost": self.easypost,
+            "subscriber": self.subscriber,
         }
         self.wire = Wire(self.gate, self.cores)
         self.gate.poison = self._poison_stripe
@@ -339,7 +343,7 @@ class System:
             skew = self.rng.choice((-20.0, -3.0, 3.0, 20.0))
         clock = lambda: datetime.fromtimestamp(self.clock.now, UTC) + timedelta(seconds=skew)  # noqa: E731
         app = App(settings=Settings.from_environment(function.environment), clock=clock)
-        app.transport = self.wire
+        app.transport = app.subscriber_transport = self.wire
         self._apps[function.name] = app
         return app
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from local.simulators.ses import Letter
+from local.simulators.subscriber import Heard
 from oms.runtime.dynamo import from_item, to_item
 from tests.simulation.checkers import LIVENESS, SAFETY, Violation
 from tests.simulation.faults import Plane
@@ -115,6 +116,31 @@ def _claimed(scene: Scene, **changes: Any) -> None:
     """A claim of the order's confirmation, which the payment's event calls for."""
     mail = {"entity": "mail", "kind": "confirmed", "about": "order", "event": 2, "status": "sending"}
     _put(scene, "OrdersTable", {"pk": f"ORDER#{scene.order_id}", "sk": "MAIL#confirmed#order#0", **mail, **changes})
+
+
+def _log(scene: Scene, *numbers: int, last: int) -> None:
+    """A subscription's log with these entries."""
+    pk = "WEBHOOK#erp"
+    _put(scene, "OrdersTable", {"pk": pk, "sk": "HEAD", "entity": "webhook_head", "last": last})
+    for seq in numbers:
+        entry = {"pk": pk, "sk": f"LOG#{seq:012d}", "entity": "webhook_entry", "seq": seq, "order_id": "o", "n": seq}
+        _put(scene, "OrdersTable", entry)
+
+
+@plants
+def logs_have_no_gaps(scene: Scene) -> None:
+    _log(scene, 1, 3, last=3)
+
+
+@plants
+def subscribers_hear_in_turn(scene: Scene) -> None:
+    _log(scene, 1, 2, last=2)
+    scene.system.subscriber.heard.append(Heard({}, b"", {"sequence": 2}))
+
+
+@plants
+def subscribers_heard_everything(scene: Scene) -> None:
+    _log(scene, 1, last=1)
 
 
 @plants

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from oms.fulfillment.facilities import put_facility
 from oms.inventory.model import Listing, Product
 from oms.runtime.clock import from_text
+from oms.webhooks.events import TYPES
 from tests.simulation import actors, staff
 from tests.simulation.checkers import Inspector, Violation
 from tests.simulation.determinism import EPOCH
@@ -116,6 +117,8 @@ class World:
                     app.inventory.put_listing(listing, now)
         for facility in ("main", "east"):
             put_facility(app.inventory, staff.DOCK, now, facility)
+        merchant = system._app(system.template.function_at("messages/api"))
+        merchant.subscriptions.create("https://subscriber.test/", sorted(TYPES), (), "a system of the merchant's", now)
         system.pumps += [staff.Floor(self), staff.Desk(self)]
         self.inspector.look()
 

@@ -30,6 +30,7 @@ from local.simulators.etsy import EtsyCore
 from local.simulators.inprocess import transport_to
 from local.simulators.shopify import ShopifyCore
 from local.simulators.stripe import StripeCore, sign
+from local.simulators.subscriber import SubscriberCore
 from local.simulators.webhook import WebhookCore
 from oms import bootstrap
 from oms.inventory.backorders import queue_of
@@ -45,6 +46,10 @@ swift_moto.hurry()
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 API = "https://api.shop.test"
+QUEUES = (
+    *("payment-work", "payment-events", "channel-events", "shipment-confirm"),
+    *("messages", "public-events", "deliveries", "catalogue-jobs"),
+)
 CHANNELS = ("etsy", "ebay", "shopify", "amazon", "webhook")
 STRIPE_SECRET = "whsec_test"
 STAFF_CLAIMS = {"cognito:groups": "[agent ops pos warehouse]", "cognito:username": "kim"}
@@ -109,18 +114,7 @@ class Shop:
             boto3.client("dynamodb").create_table(**definition)
         boto3.client("s3").create_bucket(Bucket="files")
         sqs = boto3.client("sqs")
-        self.queues = {
-            name: sqs.create_queue(QueueName=name)["QueueUrl"]
-            for name in (
-                "catalogue-jobs",
-                "payment-work",
-                "payment-events",
-                "channel-events",
-                "shipment-confirm",
-                "messages",
-                *CHANNELS,
-            )
-        }
+        self.queues = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in (*QUEUES, *CHANNELS)}
         orders, inventory = (table["TableName"] for table in load().tables)
         self.app = bootstrap.App(
             settings=Settings(
@@ -132,6 +126,9 @@ class Shop:
                 channel_events_queue_url=self.queues["channel-events"],
                 shipment_confirm_queue_url=self.queues["shipment-confirm"],
                 messages_queue_url=self.queues["messages"],
+                public_events_queue_url=self.queues["public-events"],
+                deliveries_queue_url=self.queues["deliveries"],
+                sealing_secret_id="sealing",
                 mail_from="orders@shop.test",
                 merchant_name="Corner Shop",
                 channel_queue_urls={name: self.queues[name] for name in CHANNELS},
@@ -157,6 +154,8 @@ class Shop:
             clock=lambda: self.now,
         )
         self.app.transport = transport_to(cores)
+        self.subscriber = SubscriberCore(clock, self.deliveries.append)
+        self.app.subscriber_transport = transport_to({"erp.merchant.example": self.subscriber})
         for name, value in self._secrets().items():
             boto3.client("secretsmanager").create_secret(Name=name, SecretString=json.dumps(value))
         bootstrap.use(self.app)
@@ -166,6 +165,7 @@ class Shop:
 
         return {
             "stripe": {"api_key": "sk_test_local", "webhook_secrets": [STRIPE_SECRET]},
+            "sealing": {"keys": ["a key that seals"]},
             "order-token": {"keys": ["a key of the test's own"]},
             "etsy": {
                 "api_key": etsy.API_KEY,

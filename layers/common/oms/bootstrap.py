@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from oms.runtime.files import Files
     from oms.runtime.outbound import Transport
     from oms.runtime.staff import StaffTokens
+    from oms.webhooks.delivering import DeliverWebhooks, PublishEvents
+    from oms.webhooks.subscriptions import KeepSubscriptions
 
 
 @dataclass
@@ -245,6 +247,57 @@ class App:
             merchant,
             self.clock,
         )
+
+    # ---- the merchant's own systems ------------------------------------------------------------------------------
+
+    @cached_property
+    def subscriptions(self) -> KeepSubscriptions:
+        from oms.webhooks.sealing import Sealer
+        from oms.webhooks.subscriptions import KeepSubscriptions
+
+        def keys() -> list[str]:
+            found: list[str] = self.secrets.get(self.settings.require("sealing_secret_id"))["keys"]
+            return found
+
+        return KeepSubscriptions(self.orders.table, Sealer(keys))
+
+    @cached_property
+    def subscriber_transport(self) -> Transport:
+        from oms.webhooks.egress import pinned_transport
+
+        return pinned_transport(local=self.settings.stage == "local")
+
+    @cached_property
+    def publishing(self) -> PublishEvents:
+        from oms.webhooks.delivering import PublishEvents
+
+        return PublishEvents(self.orders, self.subscriptions, self.wake_delivery, self.clock)
+
+    @cached_property
+    def delivering(self) -> DeliverWebhooks:
+        from oms.webhooks.delivering import DeliverWebhooks
+
+        return DeliverWebhooks(
+            self.orders, self.subscriptions, self.subscriber_transport, self.wake_delivery, self.clock
+        )
+
+    def wake_delivery(self, subscription_id: str, delay: int) -> None:
+        """Queue a delivery, ``delay`` seconds from now."""
+        self.sqs.send_message(
+            QueueUrl=self.settings.require("deliveries_queue_url"),
+            MessageBody=json.dumps({"subscription_id": subscription_id}),
+            DelaySeconds=delay,
+        )
+
+    def check_subscriber(self, url: str) -> None:
+        """Raises ``InvalidRequest`` for a URL that we do not send to, as far as its spelling tells."""
+        from oms.runtime.http import field_problem
+        from oms.webhooks.egress import UrlRefused, check_url
+
+        try:
+            check_url(url, local=self.settings.stage == "local")
+        except UrlRefused as refused:
+            raise field_problem([("url", str(refused))]) from None
 
     @cached_property
     def importing(self) -> ImportOrders:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from oms.messages.kinds import CAUSES, SECOND_THOUGHTS
+from oms.webhooks.events import PUBLIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,10 @@ class Listener:
     delays: Mapping[str, int] = field(default_factory=dict)
 
 
-LISTENERS = (Listener("messages_queue_url", CAUSES, {"PaymentFailed": int(SECOND_THOUGHTS.total_seconds()) + 5}),)
+LISTENERS = (
+    Listener("messages_queue_url", CAUSES, {"PaymentFailed": int(SECOND_THOUGHTS.total_seconds()) + 5}),
+    Listener("public_events_queue_url", frozenset(PUBLIC)),
+)
 
 
 def order_event(record: Mapping[str, Any]) -> dict[str, Any] | None:

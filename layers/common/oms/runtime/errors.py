@@ -31,6 +31,10 @@ class InvalidRequest(DomainError):
     """The form has errors, named field by field."""
 
 
+class CardDataRefused(DomainError):
+    """The body holds what reads like a card number; ``fields`` say where and never what."""
+
+
 class MalformedRequest(DomainError):
     """Not the JSON we were promised."""
 

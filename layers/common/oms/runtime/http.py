@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from oms.runtime import errors
+from oms.runtime.cards import find_card
 from oms.runtime.dynamo import Contention
 from oms.runtime.telemetry import logger
 
@@ -23,6 +24,7 @@ MAX_BODY_BYTES = 256 * 1024
 # The one table from error to answer.
 _ANSWERS: dict[type[Exception], tuple[int, str, str]] = {
     errors.InvalidRequest: (422, "invalid_request", "The request has errors"),
+    errors.CardDataRefused: (422, "card_data_refused", "The request contains a card number"),
     errors.MalformedRequest: (400, "malformed_request", "The request cannot be read"),
     errors.RequestTooLarge: (413, "request_too_large", "The request is too large"),
     errors.UnsupportedMedia: (415, "unsupported_media_type", "The request is not JSON"),
@@ -71,16 +73,27 @@ class ApiRequest:
         )
 
     def json(self) -> Any:
-        """The body as JSON. Raises ``RequestTooLarge``, ``UnsupportedMedia`` or ``MalformedRequest``."""
+        """The body as JSON.
+
+        Raises ``RequestTooLarge``, ``UnsupportedMedia``, ``MalformedRequest``, and ``CardDataRefused`` for a body with
+        a card number anywhere in it, whatever form it is for.
+        """
         if len(self.body) > MAX_BODY_BYTES:
             raise errors.RequestTooLarge(f"The body may have {MAX_BODY_BYTES} bytes; this one has {len(self.body)}.")
         if "json" not in self.headers.get("content-type", "application/json"):
             raise errors.UnsupportedMedia("Send the body as application/json.")
         try:
-            return json.loads(self.body)
+            parsed = json.loads(self.body)
+            where_card = find_card(parsed)
         except (ValueError, RecursionError) as error:
             where = f" at line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
             raise errors.MalformedRequest(f"The body is not valid JSON{where}.") from None
+        if where_card is not None:
+            raise errors.CardDataRefused(
+                "This reads like a card number. Cards are given to the payment provider, never to us.",
+                fields=[(where_card, "must not contain a card number")],
+            )
+        return parsed
 
     def parse(self, model: type[Model]) -> Model:
         """The body as ``model``. Raises ``InvalidRequest`` naming each field that is wrong."""

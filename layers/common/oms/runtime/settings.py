@@ -48,6 +48,9 @@ class Settings:
     import_rows_at_once: int = 4
     channel: str = ""
     messages_queue_url: str = ""
+    public_events_queue_url: str = ""
+    deliveries_queue_url: str = ""
+    sealing_secret_id: str = ""
     mail_from: str = ""
     mail_reply_to: str = ""
     mail_configuration_set: str = ""
