@@ -12,7 +12,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import bill, bursts, machine, placing, startup, throughput
+from benchmarks import bill, bursts, hot_sku, machine, placing, startup, throughput
 from benchmarks.report import Progress
 
 RESULTS = Path(__file__).with_name("results.md")
@@ -34,6 +34,7 @@ def main() -> int:
     whole = bill.measure(progress)
     rate = throughput.measure(progress, orders=20 if quick else 200)
     burst = bursts.measure(progress, orders=200 if quick else bursts.ORDERS)
+    hot = hot_sku.measure(progress, units=2_000 if quick else hot_sku.UNITS)
     progress.say("done")
 
     report = "\n\n".join(
@@ -47,6 +48,7 @@ def main() -> int:
             bill.render(whole),
             throughput.render(rate, placing.render_cpu(placed)),
             bursts.render(burst),
+            hot_sku.render(hot),
         ]
     )
     if output is None:

@@ -184,10 +184,15 @@ def home_stripe(seed: int, stripes: int) -> int:
 
 
 def spread(sku: str, quantity: int, stock: Sequence[int], home: int) -> list[Take]:
-    """Cover ``quantity`` from stripes that hold ``stock`` units each: the home stripe first, then the fullest.
+    """Cover ``quantity`` from stripes that hold ``stock`` units each: from one of them if one has enough, the home
+    stripe or the next after it, else from the home stripe first and then the fullest.
 
     Returns less than ``quantity`` in total when there is less; the caller decides what that means.
     """
+    home %= max(1, len(stock))
+    whole = next((n for n in (*range(home, len(stock)), *range(home)) if stock[n] >= quantity > 0), None)
+    if whole is not None:
+        return [Take(sku, whole, quantity)]
     order = sorted(range(len(stock)), key=lambda stripe: (stripe != home, -stock[stripe], stripe))
     takes: list[Take] = []
     for stripe in order:

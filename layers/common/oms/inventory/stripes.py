@@ -61,7 +61,7 @@ def rebalance(inventory: DynamoInventory, product: Product, now: datetime, stock
     """
     moved = False
     for _ in range(_ROUNDS):
-        stock = inventory.stripes(product) if stock is None else stock
+        stock = inventory.striped(product) if stock is None else stock
         plan = shifts(stock, product.stripes) if uneven(stock, product.stripes) else []
         stock = None
         if not plan:

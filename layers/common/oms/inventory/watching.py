@@ -37,5 +37,5 @@ class WatchStock:
             queue = backorders.queue_of(self.inventory, sku)
         stock = self.inventory.striped(product)
         if stripes.uneven(stock, product.stripes):
-            stripes.rebalance(self.inventory, product, self.clock())
+            stripes.rebalance(self.inventory, product, self.clock(), stock)
         alerts.review(self.inventory, product, sum(stock), queue, self.clock())

@@ -127,9 +127,9 @@ class PlaceOrders:
         return order
 
     def _products(self, skus: Sequence[str]) -> dict[str, Product]:
-        products = self.inventory.products(skus)
+        products = self.inventory.products(skus, fresh=False)
         parts = {part for product in products.values() for part in product.kit} - products.keys()
-        return {**products, **(self.inventory.products(parts) if parts else {})}
+        return {**products, **(self.inventory.products(parts, fresh=False) if parts else {})}
 
     def _same_request(self, found: Order, digest: bytes) -> Order:
         if found.request_digest != digest:

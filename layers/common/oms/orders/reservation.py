@@ -1,15 +1,15 @@
 """Taking the stock of an order: in the transaction that creates it, or, for very large ones, in chunks behind a draft.
 
-A sale takes from the stripe that the order's id points to and steals from the others when that one is short. It is
-refused only on the evidence of one snapshot of all stripes, so never while units remain. A marketplace's sale has
-happened already: it takes what there is, and the rest is written down as oversold; so does a sale of ours of a product
-that may be backordered.
+A sale takes from the stripe that the order's id points to, from another while somebody is writing there, and steals
+from any when those are short. It is refused only on the evidence of one snapshot of all stripes, so never while units
+remain. A marketplace's sale has happened already: it takes what there is, and the rest is written down as oversold; so
+does a sale of ours of a product that may be backordered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from oms.inventory.model import Product, Take, home_stripe, spread
@@ -18,7 +18,7 @@ from oms.orders.backordering import queue_writes
 from oms.orders.model import Effect, Event, Order, home_seed
 from oms.orders.store import Change, DynamoOrders, OrderExists, order_key
 from oms.runtime import errors
-from oms.runtime.dynamo import ConditionsFailed, Contention, Write
+from oms.runtime.dynamo import ConditionsFailed, Conflicted, Contention, Write
 
 INLINE_SKUS = 45
 """So many SKUs are taken with the order itself; more would make one conflict too likely and the limit too near."""
@@ -28,7 +28,8 @@ _ATTEMPTS = 24
 
 @dataclass(slots=True)
 class Plan:
-    """Which stripes to take from. It starts at every SKU's home stripe and learns from refusals."""
+    """Which stripes to take from. It starts at every SKU's home stripe, goes on to the next while somebody else writes
+    there, and learns from refusals."""
 
     wanted: Mapping[str, int]
     products: Mapping[str, Product]
@@ -36,6 +37,9 @@ class Plan:
     may_oversell: bool
     takes: dict[str, list[Take]]
     oversold: dict[str, int]
+    hops: dict[str, int] = field(default_factory=dict)
+    """By SKU, how many stripes were passed by because somebody was writing there."""
+    learned: set[str] = field(default_factory=set)
 
     @classmethod
     def start(
@@ -48,31 +52,64 @@ class Plan:
         }
         return cls(wanted, products, seed, may_oversell, takes, {})
 
-    def learn(self, refused: Mapping[str, object], inventory: DynamoInventory) -> None:
-        """Plan refused SKUs again from a snapshot. Raises ``OutOfStock`` when it proves that units are missing."""
-        missing: list[dict[str, object]] = []
-        stock = inventory.stripes_of([self.products[sku] for sku in sorted(refused)])
-        for sku in sorted(refused):
-            takes = spread(sku, self.wanted[sku], stock[sku], home_stripe(self.seed, self.products[sku].stripes))
-            short = self.wanted[sku] - sum(take.quantity for take in takes)
-            if short and not (self.may_oversell or self.products[sku].backorder):
-                missing.append({"sku": sku, "requested": self.wanted[sku], "available": sum(stock[sku])})
-            self.takes[sku] = takes
-            if short:
-                self.oversold[sku] = short
+    def _home(self, sku: str) -> int:
+        return home_stripe(self.seed + self.hops.get(sku, 0), self.products[sku].stripes)
+
+    def hop(self, skus: Iterable[str], inventory: DynamoInventory) -> None:
+        """Go on to the next stripes of SKUs whose present ones are busy: others are more likely free than these are
+        soon. SKUs that were short once are looked at again."""
+        again = []
+        for sku in skus:
+            if sku not in self.takes or self.products[sku].stripes == 1:
+                continue
+            self.hops[sku] = self.hops.get(sku, 0) + 1
+            if sku in self.learned:
+                again.append(sku)
             else:
-                self.oversold.pop(sku, None)
+                self.takes[sku] = [Take(sku, self._home(sku), self.wanted[sku])]
+        if again:
+            self.learn(dict.fromkeys(again), inventory)
+
+    def learn(self, refused: Mapping[str, object], inventory: DynamoInventory) -> None:
+        """Plan refused SKUs again. A look at each stripe by itself is enough to find units, since it disturbs nobody;
+        only a snapshot of all of them proves that there are too few: then ``OutOfStock`` is raised."""
+        missing: list[dict[str, object]] = []
+        unproven: list[Product] = []
+        for sku in sorted(refused):
+            self.learned.add(sku)
+            if self.products[sku].stripe_span == 1 or not self._covered(sku, inventory.striped(self.products[sku])):
+                unproven.append(self.products[sku])
+        stock = inventory.stripes_of(unproven)
+        for sku in sorted(stock):
+            if self._covered(sku, stock[sku]):
+                continue
+            takes = spread(sku, self.wanted[sku], stock[sku], self._home(sku))
+            self.takes[sku] = takes
+            self.oversold[sku] = self.wanted[sku] - sum(take.quantity for take in takes)
+            if not (self.may_oversell or self.products[sku].backorder):
+                missing.append({"sku": sku, "requested": self.wanted[sku], "available": sum(stock[sku])})
         if missing:
             names = ", ".join(str(entry["sku"]) for entry in missing)
             raise errors.OutOfStock(f"Not enough stock of {names}.", extra={"items": missing})
+
+    def _covered(self, sku: str, stock: Sequence[int]) -> bool:
+        """Take what is wanted from stripes that hold so much, if they hold enough."""
+        if sum(stock) < self.wanted[sku]:
+            return False
+        self.takes[sku] = spread(sku, self.wanted[sku], stock, self._home(sku))
+        self.oversold.pop(sku, None)
+        return True
 
     def writes(self, inventory: DynamoInventory, cause: str, now: datetime) -> list[Write]:
         """The actions that take the planned units, in SKU order."""
         return [inventory.take(take, cause, now) for sku in sorted(self.takes) for take in self.takes[sku]]
 
 
+_TAKE = "take "
+
+
 def _refused_skus(failed: ConditionsFailed) -> dict[str, object]:
-    prefix = "take "
+    prefix = _TAKE
     return {
         refusal.write.label.removeprefix(prefix): refusal.old
         for refusal in failed.refusals
@@ -87,10 +124,15 @@ def take_with(
     now: datetime,
     attempt: Callable[[Plan, list[Write]], Order],
 ) -> Order:
-    """Call ``attempt`` with the planned takes until they hold. It raises ``ConditionsFailed`` when one did not."""
+    """Call ``attempt`` with the planned takes until they hold. It raises ``ConditionsFailed`` when one did not, and
+    ``Conflicted`` when somebody was writing the same items."""
     for number in range(_ATTEMPTS):
         try:
             return attempt(plan, plan.writes(inventory, cause, now))
+        except Conflicted as clash:
+            busy = {write.label.removeprefix(_TAKE) for write in clash.writes if write.label.startswith(_TAKE)}
+            inventory.table.back_off(number if any(_alone(plan, sku) for sku in busy) or not busy else 0)
+            plan.hop(busy, inventory)
         except ConditionsFailed as failed:
             refused = _refused_skus(failed)
             if not refused or len(refused) != len(failed.refusals):
@@ -99,6 +141,10 @@ def take_with(
             if number:
                 inventory.table.back_off(number)
     raise Contention(f"stock for {cause}")
+
+
+def _alone(plan: Plan, sku: str) -> bool:
+    return plan.products[sku].stripes == 1
 
 
 class Reservations:
@@ -132,7 +178,7 @@ class Reservations:
             created, creation = self.orders.creation(replace(order, oversold=dict(plan.oversold)), event, now)
             queued = queue_writes(self.inventory, None, created, now)
             try:
-                self.orders.table.transact([*creation, *writes, *takes, *queued])
+                self.orders.table.transact([*creation, *writes, *takes, *queued], patient=False)
             except ConditionsFailed as failed:
                 self._raise_if_exists(order.order_id, failed)
                 raise

@@ -32,6 +32,14 @@ class Contention(Exception):
     """Others kept writing the same items until our patience ran out. Nothing was written; try again shortly."""
 
 
+class Conflicted(Exception):
+    """Somebody is writing the items of these actions just now. Nothing was written; other items may be free."""
+
+    def __init__(self, writes: Sequence[Write]) -> None:
+        super().__init__(", ".join(write.label for write in writes))
+        self.writes = tuple(writes)
+
+
 @dataclass(frozen=True, slots=True)
 class Write:
     """One action of a transaction. ``label`` names it when its condition fails."""
@@ -198,12 +206,12 @@ class Table:
 
     # ---- writing -------------------------------------------------------------------------------------------------
 
-    def transact(self, writes: Sequence[Write]) -> None:
+    def transact(self, writes: Sequence[Write], *, patient: bool = True) -> None:
         """All of it or nothing.
 
         The SDK repeats a lost answer under the same request token, so the transaction happens once. Conflicts are
         repeated here, which no SDK mode does. Raises ``ConditionsFailed`` when a condition did not hold and
-        ``Contention`` when conflicts outlast the attempts.
+        ``Contention`` when conflicts outlast the attempts; who is not ``patient`` gets ``Conflicted`` at the first one.
         """
         for attempt in range(_ATTEMPTS):
             extra = {"ReturnConsumedCapacity": "TOTAL"} if self.consumed else {}
@@ -218,6 +226,8 @@ class Table:
                     raise ConditionsFailed(list(_refusals(writes, reasons))) from None
                 if not codes or not codes <= _RETRYABLE:
                     raise
+                if not patient:
+                    raise Conflicted(list(_conflicting(writes, reasons))) from None
                 self.back_off(attempt)
                 continue
             if self.consumed:
@@ -251,13 +261,13 @@ class Table:
         answer = self.client.get_item(TableName=self.name, Key=self.key(pk, sk), ConsistentRead=True)
         return from_item(answer["Item"]) if "Item" in answer else None
 
-    def batch_get(self, keys: Sequence[tuple[str, str]]) -> list[Item]:
-        """Many items, strongly consistent, in no particular order; absent ones are left out."""
+    def batch_get(self, keys: Sequence[tuple[str, str]], *, consistent: bool = True) -> list[Item]:
+        """Many items, strongly consistent unless told otherwise, in no particular order; absent ones are left out."""
         found: list[Item] = []
         pending = [self.key(*key) for key in dict.fromkeys(keys)]
         attempt = 0
         while pending:
-            request = {self.name: {"Keys": pending[:100], "ConsistentRead": True}}
+            request = {self.name: {"Keys": pending[:100], "ConsistentRead": consistent}}
             answer = self.client.batch_get_item(RequestItems=request)
             found.extend(from_item(item) for item in answer["Responses"].get(self.name, []))
             unprocessed = answer.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", [])
@@ -340,6 +350,12 @@ class Table:
             if "LastEvaluatedKey" not in answer or (limit is not None and given >= limit):
                 return
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+def _conflicting(writes: Sequence[Write], reasons: Iterable[Mapping[str, Any]]) -> Iterator[Write]:
+    for write, reason in zip(writes, reasons, strict=False):
+        if reason.get("Code") in _RETRYABLE:
+            yield write
 
 
 def _refusals(writes: Sequence[Write], reasons: Iterable[Mapping[str, Any]]) -> Iterator[Refusal]:
