@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import greenlet
@@ -290,7 +291,7 @@ class FlashSale:
 
         def put(now: Product) -> None:
             shape["product"] = now
-            (write,) = inventory._product_writes(now, None, START)
+            write = inventory._product_writes(now, None, START)[0]
             client.put(dict(write.action["Put"]["Item"]))
 
         put(product)
@@ -329,9 +330,9 @@ class FlashSale:
         moment = 0.0
         for number in range(self.buyers):
             moment += rng.expovariate(self.rate)
-            tasks.at(moment, lambda number=number: buy(number))
+            tasks.at(moment, partial(buy, number))
         for each, stripes in self.plan.items():
-            tasks.at(each, lambda stripes=stripes: restripe(stripes))
+            tasks.at(each, partial(restripe, stripes))
         for tick in range(1, int(moment) + 2):
             # The stream wakes the watcher at most once a second.
             tasks.at(float(tick), watch)

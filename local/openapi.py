@@ -16,7 +16,22 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from oms.fulfillment.forms import ScanForm, ShortForm
-from oms.inventory.forms import FacilityForm, JobForm, ListingForm, MovementForm, ProductForm, ZoneForm
+from oms.inventory.forms import (
+    CloseForm,
+    CountForm,
+    CountResultForm,
+    FacilityForm,
+    JobForm,
+    ListingForm,
+    MovementForm,
+    ProductForm,
+    PurchaseForm,
+    ReceiptForm,
+    SupplyForm,
+    TransferForm,
+    TransferReceiptForm,
+    ZoneForm,
+)
 from oms.messages.forms import MessagePreferencesForm, ResendForm
 from oms.orders.forms import CancelOrderForm, HoldForm, PlaceOrderForm, ReleaseForm
 from oms.webhooks.forms import ChangeSubscriptionForm, ReplayForm, RotateSecretForm, SubscriptionForm
@@ -64,6 +79,23 @@ _TOTALS = _object({"items": MINOR, "shipping": MINOR, "tax": MINOR, "discount": 
 _UNITS = _list(_object({"line": NUMBER, "sku": TEXT, "quantity": COUNT}))
 _HOLD = _object({"reason": TEXT, "owner": TEXT, "since": TIME, "deadline": TIME})
 _ZONE = _object({"facility": TEXT, "zone": TEXT, "name": TEXT, "bins": _list(TEXT)})
+_SUPPLY: dict[str, Schema] = {
+    "supply": TEXT,
+    "kind": TEXT,
+    "quantity": COUNT,
+    "party": _or_null(TEXT),
+    "expected_at": _or_null(TIME),
+}
+_COUNT: dict[str, Schema] = {
+    "count_id": TEXT,
+    "facility": TEXT,
+    "bin": TEXT,
+    "state": {"enum": ["open", "done"]},
+    "reason": TEXT,
+    "to_count": _list(TEXT),
+    "counted": _list(TEXT),
+    "asked_at": TIME,
+}
 _PRIORITY = _object({"score": COUNT, "codes": TEXT})
 
 _PUT_BACK = _object(
@@ -340,6 +372,7 @@ ANSWERS: dict[str, Schema] = {
             "quarantined": COUNT,
             "backordered": COUNT,
             "earmarked": COUNT,
+            "supplies": _list(_object(_SUPPLY)),
             "facilities": _map(
                 _object(
                     {
@@ -391,6 +424,79 @@ ANSWERS: dict[str, Schema] = {
             "percent": COUNT,
             "max_listed": _or_null(COUNT),
             "end_when": COUNT,
+        }
+    ),
+    "Supply": _object({"sku": TEXT, **_SUPPLY}),
+    "Transfer": _object(
+        {
+            "transfer_id": TEXT,
+            "sku": TEXT,
+            "quantity": COUNT,
+            "origin": TEXT,
+            "target": TEXT,
+            "state": {"enum": ["in_transit", "received"]},
+            "received": _or_null(COUNT),
+            "difference": _or_null(NUMBER),
+            "reason": TEXT,
+            "shipped_by": TEXT,
+            "shipped_at": TIME,
+            "expected_at": _or_null(TIME),
+            "received_by": _or_null(TEXT),
+            "received_at": _or_null(TIME),
+        }
+    ),
+    "Transfers": _object({"transfers": _list(_ref("Transfer")), "next_cursor": _or_null(TEXT)}),
+    "StockCount": _object(_COUNT),
+    "StockCounts": _object({"counts": _list(_ref("StockCount")), "next_cursor": _or_null(TEXT)}),
+    "Variance": _object(
+        {
+            **_COUNT,
+            "results": _list(
+                _object(
+                    {
+                        "sku": TEXT,
+                        "found": COUNT,
+                        "expected": COUNT,
+                        "variance": NUMBER,
+                        "state": {"enum": ["applied", "disputed"]},
+                        "by": TEXT,
+                        "at": TIME,
+                    }
+                )
+            ),
+            "variance": NUMBER,
+            "absolute_variance": COUNT,
+        }
+    ),
+    "Purchase": _object(
+        {
+            "purchase_id": TEXT,
+            "vendor": TEXT,
+            "state": {"enum": ["open", "closed"]},
+            "expected_at": _or_null(TIME),
+            "ordered_at": TIME,
+            "ordered_by": TEXT,
+            "lines": _list(_object({"sku": TEXT, "ordered": COUNT, "received": COUNT, "difference": NUMBER})),
+            "closed_at": _or_null(TIME),
+            "closed_because": _or_null(TEXT),
+        }
+    ),
+    "Purchases": _object({"purchases": _list(_ref("Purchase")), "next_cursor": _or_null(TEXT)}),
+    "Explanation": _object(
+        {
+            "sku": TEXT,
+            "channel": _or_null(TEXT),
+            "number": _or_null(NUMBER),
+            "version": NUMBER,
+            "chain": _list(
+                {
+                    "type": "object",
+                    "properties": {"what": TEXT, "units": NUMBER, "balance": NUMBER},
+                    "required": ["what", "units", "balance"],
+                }
+            ),
+            "adds_up": FLAG,
+            "differences": _list(TEXT),
         }
     ),
     "StockAlerts": _object(
@@ -633,6 +739,78 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("PUT /facilities/{facility}", "Where parcels come from", "ops", "Facility", 200, FacilityForm),
     Operation(
         "GET /alerts/stock", "What runs low or is oversold", "agent ops pos warehouse", "StockAlerts", query=("cursor",)
+    ),
+    Operation(
+        "GET /explain/stock/{sku}",
+        "Why this number",
+        "agent ops pos warehouse",
+        "Explanation",
+        query=("channel",),
+        problems=(409,),
+    ),
+    Operation(
+        "PUT /stock/{sku}/supplies/{supply}", "What is on its way or at a vendor", "ops", "Supply", 200, SupplyForm
+    ),
+    Operation(
+        "POST /transfers",
+        "Send units to another facility",
+        "ops warehouse",
+        "Transfer",
+        201,
+        TransferForm,
+        key=True,
+        problems=(404, 409),
+    ),
+    Operation("GET /transfers", "What is in transit", "agent ops pos warehouse", "Transfers", query=("cursor",)),
+    Operation("GET /transfers/{id}", "A transfer", "agent ops pos warehouse", "Transfer"),
+    Operation(
+        "POST /transfers/{id}/receipt",
+        "Take in what arrived",
+        "ops warehouse",
+        "Transfer",
+        201,
+        TransferReceiptForm,
+        key=True,
+        problems=(409,),
+    ),
+    Operation("POST /counts", "Have a bin counted", "ops", "StockCount", 201, CountForm, key=True, problems=(404, 409)),
+    Operation("GET /counts", "What is to be counted", "ops warehouse", "StockCounts", query=("facility", "cursor")),
+    Operation("GET /counts/{id}", "What to count, blind", "ops warehouse", "StockCount"),
+    Operation(
+        "POST /counts/{id}/results",
+        "What was counted",
+        "ops warehouse",
+        "StockCount",
+        201,
+        CountResultForm,
+        key=True,
+        problems=(409,),
+    ),
+    Operation("GET /counts/{id}/variance", "What a count found", "ops", "Variance", problems=(409,)),
+    Operation(
+        "POST /purchases", "Order from a vendor", "ops", "Purchase", 201, PurchaseForm, key=True, problems=(404, 409)
+    ),
+    Operation("GET /purchases", "What is ordered", "agent ops pos warehouse", "Purchases", query=("cursor",)),
+    Operation("GET /purchases/{id}", "A purchase", "agent ops pos warehouse", "Purchase"),
+    Operation(
+        "POST /purchases/{id}/receipts",
+        "Take in units of a purchase",
+        "ops warehouse",
+        "Purchase",
+        201,
+        ReceiptForm,
+        key=True,
+        problems=(409,),
+    ),
+    Operation(
+        "POST /purchases/{id}/close",
+        "Expect nothing more",
+        "ops",
+        "Purchase",
+        201,
+        CloseForm,
+        key=True,
+        problems=(409,),
     ),
     Operation("PUT /facilities/{facility}/zones/{zone}", "The bins of a part of it", "ops", "Zone", 200, ZoneForm),
     Operation("GET /facilities/{facility}/zones", "Its zones", "agent ops pos warehouse", "Zones"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from oms.bootstrap import app
@@ -12,19 +13,33 @@ from oms.fulfillment.carrier import Address
 from oms.fulfillment.facilities import Zone, put_facility, put_zone, zones
 from oms.inventory.alerts import open_alerts
 from oms.inventory.backorders import queue_of
+from oms.inventory.counting import CountStock
+from oms.inventory.explaining import explain
 from oms.inventory.forms import (
     FACILITY_PATTERN,
+    CloseForm,
+    CountForm,
+    CountResultForm,
     FacilityForm,
     JobForm,
     ListingForm,
     MovementForm,
     ProductForm,
+    PurchaseForm,
+    ReceiptForm,
     SearchForm,
+    SupplyForm,
+    TransferForm,
+    TransferReceiptForm,
     ZoneForm,
 )
 from oms.inventory.model import Listing, Movement, Product
+from oms.inventory.purchasing import PurchaseStock, Receipt
+from oms.inventory.supplies import Supply, put_supply, supplies_of
+from oms.inventory.transfers import Shipping, TransferStock
 from oms.inventory.views import listing_view, product_view, stock_view
 from oms.runtime import errors
+from oms.runtime.clock import to_text
 from oms.runtime.http import ApiRequest, ApiResponse, checked, dispatch, field_problem
 from oms.runtime.telemetry import entry_point
 
@@ -129,6 +144,7 @@ def get_stock(request: ApiRequest) -> ApiResponse:
         inventory.locations(product.sku),
         inventory.states_of(product.sku),
         queue_of(inventory, product.sku),
+        supplies_of(inventory, product.sku),
     )
     if product.kit:
         # A kit has no units of its own: what is on hand or reserved is told of its parts.
@@ -152,6 +168,7 @@ def move_stock(request: ApiRequest) -> ApiResponse:
         key=key,
         at=app().clock(),
         to_bin=form.to_bin or "",
+        party=form.retailer or "",
     )
     return ApiResponse(201, app().inventory.move(movement))
 
@@ -189,6 +206,147 @@ def stock_alerts(request: ApiRequest) -> ApiResponse:
     """List what runs low or is oversold, a page at a time."""
     request.require_group(*STAFF)
     return ApiResponse(200, open_alerts(app().inventory, request.query.get("cursor")))
+
+
+def explain_stock(request: ApiRequest) -> ApiResponse:
+    """Tell why this number: the chain of causes, to a channel's acknowledgement if one is named."""
+    request.require_group(*STAFF)
+    product = _product(request)
+    if product.kit:
+        raise errors.Conflict(f"{product.sku} is a kit: ask for its parts, {', '.join(product.kit)}.")
+    return ApiResponse(200, explain(app().inventory, product, request.query.get("channel")))
+
+
+def put_outside_supply(request: ApiRequest) -> ApiResponse:
+    """Say what is on its way or at a vendor."""
+    request.require_group("ops")
+    product, form = _product(request), request.parse(SupplyForm)
+    code = _facility_code(request.path["supply"])
+    supply = Supply(code, form.kind, form.quantity, form.party or "", _moment(form.expected_at))
+    app().inventory.table.transact([put_supply(app().inventory, product.sku, supply, app().clock())])
+    return ApiResponse(200, {"sku": product.sku, **supply.view()})
+
+
+def ship_transfer(request: ApiRequest) -> ApiResponse:
+    """Send units to another facility."""
+    request.require_group("ops", "warehouse")
+    key, form = request.idempotency_key(), request.parse(TransferForm)
+    shipping = Shipping(
+        sku=form.sku,
+        quantity=form.quantity,
+        origin=form.origin,
+        target=form.target,
+        bin=form.bin or "",
+        expected_at=_moment(form.expected_at),
+        reason=form.reason,
+    )
+    return ApiResponse(201, _transfers().ship(shipping, request.actor, key))
+
+
+def receive_transfer(request: ApiRequest) -> ApiResponse:
+    """Take in what arrived of a transfer."""
+    request.require_group("ops", "warehouse")
+    key, form = request.idempotency_key(), request.parse(TransferReceiptForm)
+    told = _transfers().receive(request.path["id"], form.quantity, form.bin or "", request.actor, key)
+    return ApiResponse(201, told)
+
+
+def show_transfer(request: ApiRequest) -> ApiResponse:
+    """Show a transfer."""
+    request.require_group(*STAFF)
+    return ApiResponse(200, _transfers().show(request.path["id"]))
+
+
+def list_transfers(request: ApiRequest) -> ApiResponse:
+    """List what is in transit."""
+    request.require_group(*STAFF)
+    return ApiResponse(200, _transfers().under_way(request.query.get("cursor")))
+
+
+def ask_count(request: ApiRequest) -> ApiResponse:
+    """Ask for a bin to be counted."""
+    request.require_group("ops")
+    key, form = request.idempotency_key(), request.parse(CountForm)
+    skus = list(dict.fromkeys(form.skus))
+    return ApiResponse(201, _counts().ask(form.facility, form.bin, skus, form.reason, request.actor, key))
+
+
+def list_counts(request: ApiRequest) -> ApiResponse:
+    """List what is to be counted at a facility."""
+    request.require_group("ops", "warehouse")
+    facility = _facility_code(request.query.get("facility", "main"))
+    return ApiResponse(200, _counts().open_at(facility, request.query.get("cursor")))
+
+
+def show_count(request: ApiRequest) -> ApiResponse:
+    """Show what is to be counted, and nothing of what should be there."""
+    request.require_group("ops", "warehouse")
+    return ApiResponse(200, _counts().show(request.path["id"]))
+
+
+def count_found(request: ApiRequest) -> ApiResponse:
+    """Write down what was counted."""
+    request.require_group("ops", "warehouse")
+    key, form = request.idempotency_key(), request.parse(CountResultForm)
+    return ApiResponse(201, _counts().found(request.path["id"], form.sku, form.quantity, request.actor, key))
+
+
+def count_variance(request: ApiRequest) -> ApiResponse:
+    """Show what a finished count found against what the record had."""
+    request.require_group("ops")
+    return ApiResponse(200, _counts().report(request.path["id"]))
+
+
+def order_purchase(request: ApiRequest) -> ApiResponse:
+    """Order from a vendor."""
+    request.require_group("ops")
+    key, form = request.idempotency_key(), request.parse(PurchaseForm)
+    lines = {line.sku: line.quantity for line in form.lines}
+    told = _purchases().order(form.vendor, lines, _moment(form.expected_at), request.actor, key)
+    return ApiResponse(201, told)
+
+
+def list_purchases(request: ApiRequest) -> ApiResponse:
+    """List purchases that something is expected of."""
+    request.require_group(*STAFF)
+    return ApiResponse(200, _purchases().still_open(request.query.get("cursor")))
+
+
+def show_purchase(request: ApiRequest) -> ApiResponse:
+    """Show a purchase."""
+    request.require_group(*STAFF)
+    return ApiResponse(200, _purchases().show(request.path["id"]))
+
+
+def receive_purchase(request: ApiRequest) -> ApiResponse:
+    """Take in units of a purchase."""
+    request.require_group("ops", "warehouse")
+    key, form = request.idempotency_key(), request.parse(ReceiptForm)
+    receipt = Receipt(form.sku, form.quantity, form.facility, form.bin or "")
+    return ApiResponse(201, _purchases().receive(request.path["id"], receipt, request.actor, key))
+
+
+def close_purchase(request: ApiRequest) -> ApiResponse:
+    """Expect nothing more of a purchase."""
+    request.require_group("ops")
+    key, form = request.idempotency_key(), request.parse(CloseForm)
+    return ApiResponse(201, _purchases().close(request.path["id"], form.reason, request.actor, key))
+
+
+def _transfers() -> TransferStock:
+    return TransferStock(app().inventory, app().clock)
+
+
+def _counts() -> CountStock:
+    return CountStock(app().inventory, app().clock)
+
+
+def _purchases() -> PurchaseStock:
+    return PurchaseStock(app().inventory, app().clock)
+
+
+def _moment(moment: datetime | None) -> str:
+    return to_text(moment.astimezone(UTC)) if moment else ""
 
 
 def put_facility_zone(request: ApiRequest) -> ApiResponse:
@@ -241,6 +399,22 @@ ROUTES = {
     "PUT /stock/{sku}/listings/{channel}": put_listing,
     "PUT /facilities/{facility}": put_facility_address,
     "GET /alerts/stock": stock_alerts,
+    "GET /explain/stock/{sku}": explain_stock,
+    "PUT /stock/{sku}/supplies/{supply}": put_outside_supply,
+    "POST /transfers": ship_transfer,
+    "GET /transfers": list_transfers,
+    "GET /transfers/{id}": show_transfer,
+    "POST /transfers/{id}/receipt": receive_transfer,
+    "POST /counts": ask_count,
+    "GET /counts": list_counts,
+    "GET /counts/{id}": show_count,
+    "POST /counts/{id}/results": count_found,
+    "GET /counts/{id}/variance": count_variance,
+    "POST /purchases": order_purchase,
+    "GET /purchases": list_purchases,
+    "GET /purchases/{id}": show_purchase,
+    "POST /purchases/{id}/receipts": receive_purchase,
+    "POST /purchases/{id}/close": close_purchase,
     "PUT /facilities/{facility}/zones/{zone}": put_facility_zone,
     "GET /facilities/{facility}/zones": list_zones,
 }

@@ -113,7 +113,7 @@ class SyncChannel:
 
     def _target(self, listing: Listing) -> tuple[int, StockLevel]:
         level = self.inventory.sellable(listing.sku)
-        return min(listing.quantity_for(level.available), self.channel.limits.max_quantity), level
+        return min(listing.quantity_for(level.for_channels), self.channel.limits.max_quantity), level
 
     def _is_acknowledged(self, listing: Listing, state: ChannelState | None) -> bool:
         if state is None:
@@ -226,7 +226,7 @@ class ReconcileChannel:
         for sku, listing in listings.items():
             seen["compared"] += 1
             level = self.inventory.sellable(sku)
-            target = min(listing.quantity_for(level.available), self.channel.limits.max_quantity)
+            target = min(listing.quantity_for(level.for_channels), self.channel.limits.max_quantity)
             state = states.get(sku)
             behind = state is None or not state.is_acknowledged(target)
             drifted = state is not None and not behind and shown.get(sku) != state.acknowledged

@@ -31,6 +31,8 @@ class Queue:
     waiting: int = 0
     earmarked: int = 0
     version: int = 0
+    filled: int = 0
+    """Units that went out of the pool to orders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def rank(score: int, placed_at: str) -> str:
 def queue_of(inventory: DynamoInventory, sku: str) -> Queue:
     """The queue's counts, strongly consistent."""
     item = inventory.table.get(_pk(sku), QUEUE)
-    return Queue(item["waiting"], item["earmarked"], item["version"]) if item else Queue()
+    return Queue(item["waiting"], item["earmarked"], item["version"], item["filled"]) if item else Queue()
 
 
 def waiting_orders(inventory: DynamoInventory, sku: str, limit: int) -> list[Waiting]:
@@ -84,7 +86,8 @@ def changed(
             writes.append(inventory.table.put(f"waiting {sku}", {**item, "units": units}, None))
         else:
             writes.append(inventory.table.delete(f"waiting {sku}", key))
-        writes.append(_counted(inventory, sku, now, waiting=change, pool=-(from_pool or {}).get(sku, 0)))
+        given = (from_pool or {}).get(sku, 0)
+        writes.append(_counted(inventory, sku, now, waiting=change, pool=-given, filled=given))
     return writes
 
 
@@ -116,9 +119,16 @@ def surplus(inventory: DynamoInventory, product: Product, now: datetime) -> Sequ
 
 
 def _counted(
-    inventory: DynamoInventory, sku: str, now: datetime, *, waiting: int = 0, pool: int = 0, seen: Queue | None = None
+    inventory: DynamoInventory,
+    sku: str,
+    now: datetime,
+    *,
+    waiting: int = 0,
+    pool: int = 0,
+    filled: int = 0,
+    seen: Queue | None = None,
 ) -> Write:
-    values = {":zero": 0, ":one": 1, ":w": waiting, ":p": pool, ":entity": "backorders", ":sku": sku}
+    values = {":zero": 0, ":one": 1, ":w": waiting, ":p": pool, ":f": filled, ":entity": "backorders", ":sku": sku}
     conditions = []
     if waiting < 0:
         conditions.append("waiting >= :left")
@@ -133,8 +143,8 @@ def _counted(
         "queue",
         (_pk(sku), QUEUE),
         "SET entity = :entity, sku = :sku, waiting = if_not_exists(waiting, :zero) + :w, "
-        "earmarked = if_not_exists(earmarked, :zero) + :p, version = if_not_exists(version, :zero) + :one, "
-        "changed_at = :now",
+        "earmarked = if_not_exists(earmarked, :zero) + :p, filled = if_not_exists(filled, :zero) + :f, "
+        "version = if_not_exists(version, :zero) + :one, changed_at = :now",
         " AND ".join(conditions) or None,
         values={**values, ":now": to_text(now)},
     )

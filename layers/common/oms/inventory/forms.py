@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from oms.inventory.barcodes import kind_of
 from oms.inventory.finding import Search
@@ -161,12 +169,25 @@ class MovementForm(Form):
     quarantine into ``bin``; ``scrap`` lets damaged units go. Units without a ``bin`` lie on the dock.
     """
 
-    type: Literal["receive", "adjust", "damage", "count", "quarantine", "release", "scrap", "put_away"]
+    type: Literal[
+        "receive",
+        "adjust",
+        "damage",
+        "count",
+        "quarantine",
+        "release",
+        "scrap",
+        "put_away",
+        "consign",
+        "consign_sold",
+        "consign_return",
+    ]
     sku: Sku
     quantity: Annotated[int, Field(ge=-10_000_000, le=10_000_000)]
     facility: Code = "main"
     bin: BinCode | None = None
     to_bin: BinCode | None = None
+    retailer: ShortText | None = None
     reason: Reason
 
     @model_validator(mode="after")
@@ -179,7 +200,95 @@ class MovementForm(Form):
             raise ValueError(f"quantity of {self.type} must be at least 1")
         if (self.type == "put_away") != (self.to_bin is not None):
             raise ValueError("to_bin belongs to put_away, and to nothing else")
+        if self.type.startswith("consign") != (self.retailer is not None):
+            raise ValueError("retailer belongs to consigned units, and to nothing else")
         return self
+
+
+class TransferForm(Form):
+    """``POST /stock/transfers``: units leave ``origin`` for ``target``."""
+
+    sku: Sku
+    quantity: Annotated[int, Field(ge=1, le=10_000_000)]
+    origin: Code
+    target: Code
+    bin: BinCode | None = None
+    expected_at: AwareDatetime | None = None
+    reason: Reason
+
+    @model_validator(mode="after")
+    def _goes_somewhere(self) -> TransferForm:
+        if self.origin == self.target:
+            raise ValueError("origin and target are the same: put_away moves units within a facility")
+        return self
+
+
+class TransferReceiptForm(Form):
+    """``POST /stock/transfers/{id}/receipt``: what arrived, zero included."""
+
+    quantity: Units
+    bin: BinCode | None = None
+
+
+class CountForm(Form):
+    """``POST /stock/counts``: a bin is to be counted, SKU by SKU."""
+
+    facility: Code = "main"
+    bin: BinCode = DOCK
+    skus: list[Sku] = Field(min_length=1, max_length=50)
+    reason: Reason
+
+
+class CountResultForm(Form):
+    """``POST /stock/counts/{id}/results``: what the counter found."""
+
+    sku: Sku
+    quantity: Units
+
+
+class SupplyForm(Form):
+    """``PUT /stock/{sku}/supplies/{supply}``: units that are not here yet; zero removes it."""
+
+    kind: Literal["en_route", "at_vendor"]
+    quantity: Units
+    party: ShortText | None = None
+    expected_at: AwareDatetime | None = None
+
+
+class PurchaseLineForm(Form):
+    """Units of one SKU."""
+
+    sku: Sku
+    quantity: Annotated[int, Field(ge=1, le=10_000_000)]
+
+
+class PurchaseForm(Form):
+    """``POST /purchases``. Without ``expected_at`` the products' lead times for this vendor tell."""
+
+    vendor: ShortText
+    lines: list[PurchaseLineForm] = Field(min_length=1, max_length=30)
+    expected_at: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _lines_are_distinct(self) -> PurchaseForm:
+        if len({line.sku for line in self.lines}) != len(self.lines):
+            raise ValueError("lines names a SKU twice")
+        return self
+
+
+class ReceiptForm(Form):
+    """``POST /purchases/{id}/receipts``: what came of one line, more or less than was ordered."""
+
+    sku: Sku
+    quantity: Annotated[int, Field(ge=1, le=10_000_000)]
+    facility: Code = "main"
+    bin: BinCode | None = None
+
+
+class CloseForm(Form):
+    """``POST /purchases/{id}/close``: nothing more is expected."""
+
+    reason: Reason
 
 
 class ZoneForm(Form):

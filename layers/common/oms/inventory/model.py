@@ -133,10 +133,12 @@ class Movement:
     at: datetime
     to_bin: str = ""
     cause: str = "operator"
+    party: str = ""
+    """The retailer of consigned units."""
 
     def digest(self) -> str:
         """What must be equal for two requests with one key to be the same request."""
-        told = (self.kind, self.sku, str(self.quantity), self.facility, self.bin, self.to_bin, self.reason)
+        told = (self.kind, self.sku, str(self.quantity), self.facility, self.bin, self.to_bin, self.reason, self.party)
         return hashlib.sha256("\x1f".join(told).encode()).hexdigest()
 
     @property

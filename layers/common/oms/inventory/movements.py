@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from oms.inventory import backorders
+from oms.inventory import backorders, supplies
 from oms.inventory.model import DAMAGED, DOCK, PACKING, QUARANTINE, Location, Movement, Product, spread
 from oms.inventory.store import DynamoInventory, bin_name, sku_key
 from oms.runtime import errors
@@ -37,7 +37,8 @@ def move(inventory: DynamoInventory, movement: Movement) -> dict[str, Any]:
     """Carry out a movement once per key and return its record.
 
     receive and return_ add; adjust adds or removes; damage and quarantine set units aside, release takes them back
-    from quarantine, scrap lets damaged ones go; count sets a bin to what was counted; put_away changes the bin.
+    from quarantine, scrap lets damaged ones go; count sets a bin to what was counted; put_away changes the bin; consign
+    gives units to a retailer, who reports them sold (consign_sold) or sends them back (consign_return).
     Raises ``NotFound`` for an unknown SKU, ``Conflict`` when units are not there or promised already, and
     ``IdempotencyKeyReused``.
     """
@@ -73,13 +74,15 @@ def effect_of(movement: Movement, place: Location) -> Effect:
     """What a movement changes at a place that stands so. Raises ``Conflict`` when the bins have too few units."""
     quantity, home = movement.quantity, bin_name(movement.bin or DOCK)
     match movement.kind:
-        case "receive" | "return":
+        case "receive" | "return" | "transfer_in" | "consign_return":
             return Effect({"on_hand": quantity, "unallocated": quantity, home: quantity}, quantity)
         case "return_quarantined":
             return Effect({"on_hand": quantity, "quarantined": quantity, bin_name(QUARANTINE): quantity})
         case "adjust" if quantity > 0:
             return Effect({"on_hand": quantity, "unallocated": quantity, home: quantity}, quantity)
-        case "adjust" | "transfer_out":
+        case "consign_sold":
+            return Effect({})
+        case "adjust" | "transfer_out" | "consign":
             units = abs(quantity)
             return Effect({"on_hand": -units, "unallocated": -units, **_out_of(place, movement, units)}, -units)
         case "damage":
@@ -151,6 +154,8 @@ def writes_of(inventory: DynamoInventory, product: Product, movement: Movement, 
                 "place", movement.sku, movement.facility, effect.place, movement.at, seen=effect.seen or None
             )
         )
+    if movement.kind in supplies.CONSIGNED:
+        writes.append(supplies.consigned(inventory, movement))
     return writes + _promise(inventory, product, effect.sellable, f"movement:{movement.kind}", movement.at)
 
 
@@ -176,6 +181,8 @@ def journal(inventory: DynamoInventory, record: Mapping[str, Any]) -> Write:
 
 def refuse_if_missing(movement: Movement, effect: Effect, failed: ConditionsFailed) -> None:
     """Raises ``Conflict`` when the place lacks what the movement needs; otherwise it may be tried again."""
+    if failed.of("supply"):
+        raise errors.Conflict(f"{movement.party} does not have that many units of {movement.sku}.")
     refused = failed.of("place")
     if refused is None:
         return

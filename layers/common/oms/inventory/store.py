@@ -41,6 +41,13 @@ class StockLevel:
 
     available: int
     version: int
+    safety: int = 0
+    """Units that channels are not told of."""
+
+    @property
+    def for_channels(self) -> int:
+        """What channels may be told of."""
+        return max(0, self.available - self.safety)
 
 
 def sku_key(sku: str) -> str:
@@ -193,7 +200,8 @@ class DynamoInventory:
             key = (sku_key(part), "PRODUCT")
             writes.append(self.table.update(f"free {part}", key, "ADD used_in :less", values={":less": -1}))
             writes.append(self.table.delete(f"unlink {part}", (sku_key(part), f"USEDIN#{product.sku}"), None))
-        if seen and (seen.kit, seen.archived) != (product.kit, product.archived):
+        terms = (product.kit, product.archived, product.safety_stock)
+        if seen and (seen.kit, seen.archived, seen.safety_stock) != terms:
             # What channels may show has changed without any stock moving: the stream carries this to them.
             offer = {"pk": pk, "sk": "OFFER", "entity": "offer", "sku": product.sku, "changed_at": to_text(now)}
             writes.append(self.table.put("offer", offer, None))
@@ -227,22 +235,25 @@ class DynamoInventory:
     # ---- what may be promised ------------------------------------------------------------------------------------
 
     def take(self, take: Take, cause: str, now: datetime) -> Write:
-        """The action that takes units from one stripe, or fails."""
+        """The action that takes units from one stripe, or fails. The stripe also counts what orders got out of it."""
+        sold = ", sold = if_not_exists(sold, :zero) + :q" if cause.startswith("order:") else ""
+        values = {":q": take.quantity, ":one": 1, ":cause": cause, ":now": to_text(now)}
         return self.table.update(
             f"take {take.sku}",
             (sku_key(take.sku), f"STOCK#{take.stripe}"),
-            "SET available = available - :q, version = version + :one, cause = :cause, changed_at = :now",
+            f"SET available = available - :q, version = version + :one, cause = :cause, changed_at = :now{sold}",
             "available >= :q",
-            values={":q": take.quantity, ":one": 1, ":cause": cause, ":now": to_text(now)},
+            values={**values, ":zero": 0} if sold else values,
         )
 
     def give(self, take: Take, cause: str, now: datetime) -> Write:
         """The action that adds units to one stripe, making the stripe when it is the first time."""
+        sold = ", sold = if_not_exists(sold, :zero) - :q" if cause.startswith("order:") else ""
         return self.table.update(
             f"give {take.sku}",
             (sku_key(take.sku), f"STOCK#{take.stripe}"),
             "SET entity = :entity, sku = :sku, available = if_not_exists(available, :zero) + :q, "
-            "version = if_not_exists(version, :zero) + :one, cause = :cause, changed_at = :now",
+            f"version = if_not_exists(version, :zero) + :one, cause = :cause, changed_at = :now{sold}",
             values={
                 ":entity": "stock",
                 ":sku": take.sku,
@@ -297,12 +308,18 @@ class DynamoInventory:
         read to those who have it."""
         product = product or self.product(sku)
         if product and product.archived:
-            return StockLevel(0, self.level(sku).version)
-        if product is None or not product.kit:
+            return StockLevel(0, self.level(sku).version + product.version)
+        if product is None:
             return self.level(sku)
+        if not product.kit:
+            level = self.level(sku)
+            return StockLevel(level.available, level.version + product.version, product.safety_stock)
         levels = {part: self.level(part) for part in product.kit}
         available = min(levels[part].available // each for part, each in product.kit.items())
-        return StockLevel(available, product.version + sum(level.version for level in levels.values()))
+        safe = {part: known.safety_stock for part, known in self.products(product.kit).items()}
+        offered = min((levels[part].available - safe.get(part, 0)) // each for part, each in product.kit.items())
+        version = product.version + sum(level.version for level in levels.values())
+        return StockLevel(available, version, product.safety_stock + available - max(0, offered))
 
     # ---- places --------------------------------------------------------------------------------------------------
 
@@ -361,7 +378,7 @@ class DynamoInventory:
 
     def dispatch(self, sku: str, facility: str, quantity: int, now: datetime) -> Write:
         """The action that lets picked units leave: the only sale-side change of ``on_hand``."""
-        changes = {"on_hand": -quantity, "allocated": -quantity, bin_name(PACKING): -quantity}
+        changes = {"on_hand": -quantity, "allocated": -quantity, bin_name(PACKING): -quantity, "dispatched": quantity}
         return self.place(f"dispatch {sku}", sku, facility, changes, now)
 
     # ---- movements -----------------------------------------------------------------------------------------------

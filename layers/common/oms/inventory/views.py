@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oms.inventory.backorders import Queue
 from oms.inventory.barcodes import INTERNAL
 from oms.inventory.model import Listing, Location, Product
 from oms.inventory.store import ChannelState
+from oms.inventory.supplies import Supply
 
 
 def product_view(product: Product) -> dict[str, Any]:
@@ -50,7 +51,12 @@ def listing_view(listing: Listing) -> dict[str, Any]:
 
 
 def stock_view(
-    sku: str, available: int, locations: Mapping[str, Location], states: Mapping[str, ChannelState], queue: Queue
+    sku: str,
+    available: int,
+    locations: Mapping[str, Location],
+    states: Mapping[str, ChannelState],
+    queue: Queue,
+    supplies: Sequence[Supply],
 ) -> dict[str, Any]:
     """Stock of a SKU. ``reserved`` is what orders hold and no parcel has been assigned yet: the units that are sound
     and on hand, less those allocated to parcels, those kept for waiting orders and those that may still be promised."""
@@ -68,6 +74,7 @@ def stock_view(
         "quarantined": quarantined,
         "backordered": queue.waiting,
         "earmarked": queue.earmarked,
+        "supplies": [supply.view() for supply in supplies],
         "facilities": {
             name: {
                 "on_hand": place.on_hand,
