@@ -80,10 +80,10 @@ def test_an_order_that_joins_while_units_are_received_is_not_overlooked(
     table = shop.app.inventory.table
     transact, joined = type(table).transact, list[str]()
 
-    def between(self: Any, writes: Any) -> None:
+    def between(self: Any, writes: Any, **how: bool) -> None:
         if not joined and any(write.label == "once" for write in writes):
             joined.append(placed(shop, "checkout-1", 2))
-        transact(self, writes)
+        transact(self, writes, **how)
 
     monkeypatch.setattr(type(table), "transact", between)
     receive(shop, 2)
