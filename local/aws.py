@@ -11,7 +11,9 @@ on a cold cloud then all time out. So here:
 * a function's error has the name of its class, by which the workflow retries and catches; MiniStack gives all one name;
 * a batch on SQS is allowed by the permission for one message, as on AWS; MiniStack asks for an action of its own
   (``sqs:SendMessageBatch``) that AWS does not know;
-* answering a task's token is allowed on the state machine, as on AWS; MiniStack asks for it on ``*``.
+* answering a task's token is allowed on the state machine, as on AWS; MiniStack asks for it on ``*``;
+* an alarm over several metrics is created as one over the first of them; MiniStack knows no metric math, and no alarm
+  fires here anyway.
 
 Everything else, the evaluation of IAM policies included, is MiniStack's own.
 """
@@ -72,10 +74,20 @@ def _as_on_aws(result: dict[str, Any], event: Any) -> dict[str, Any]:
     return {**result, "error": True} if failed else result
 
 
+def _one_metric(alarm: Mapping[str, Any]) -> dict[str, Any]:
+    """An alarm over several metrics as one over the first of them."""
+    told = next((each["MetricStat"] for each in alarm.get("Metrics") or () if "MetricStat" in each), None)
+    if told is None:
+        return dict(alarm)
+    rest = {name: value for name, value in alarm.items() if name != "Metrics"}
+    return {**rest, **told["Metric"], "Period": told["Period"], "Statistic": "Maximum"}
+
+
 def main() -> None:
     from ministack import app
     from ministack.core import iam_actions, lambda_runtime
     from ministack.services import apigateway, lambda_svc, stepfunctions
+    from ministack.services.cloudformation import provisioners
 
     lambda_runtime.zipfile = types.SimpleNamespace(
         ZipFile=SharedArchive, BadZipFile=zipfile.BadZipFile, LargeZipFile=zipfile.LargeZipFile
@@ -104,6 +116,12 @@ def main() -> None:
         return resource
 
     iam_actions.extract_resource_arn = resource_as_on_aws
+    alarm_record = provisioners._cw_metric_alarm_record
+
+    def alarm_as_on_aws(name: str, properties: Mapping[str, Any]) -> Any:
+        return alarm_record(name, _one_metric(properties))
+
+    provisioners._cw_metric_alarm_record = alarm_as_on_aws
     execute = lambda_svc._execute_function
 
     def execute_as_on_aws(function: Any, event: Any) -> Any:

@@ -36,7 +36,11 @@ def test_an_order_cancelled_before_dispatch_gives_stock_and_money_back_and_stops
     order = client.order(placed)
     assert order["status"] == "cancelled"
     assert order["payment"]["refunded"] == order["payment"]["captured"] == order["total"]
-    assert [refund["status"] for refund in order["refunds"]] == ["sent"]
+    stage.wait(
+        "the refund has arrived",
+        lambda: [refund["status"] for refund in client.order(placed)["refunds"]] == ["succeeded"],
+        PATIENCE,
+    )
     assert {shipment["status"] for shipment in order["shipments"]} == {"cancelled"}
     stock = client.stock(sku)
     assert (stock["available"], stock["allocated"], stock["reserved"], stock["on_hand"]) == (10, 0, 0, 10)
