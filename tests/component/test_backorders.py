@@ -8,6 +8,7 @@ import pytest
 
 from oms.inventory.backorders import queue_of
 from oms.inventory.model import Movement
+from oms.inventory.supplies import Supply, put_supply
 from oms.inventory.watching import WatchStock
 from oms.orders.model import Order
 from tests.support.shop import STAFF_CLAIMS, Shop, checkout
@@ -35,7 +36,11 @@ def order(shop: Shop, order_id: str) -> Order:
 
 def test_a_product_that_may_be_backordered_is_sold_beyond_its_stock(shop: Shop) -> None:
     shop.stock_up(quantity=1, backorder=True)
+    supply = Supply("boat", "en_route", 5, "", "2026-12-24T08:00:00.000Z")
+    shop.app.inventory.table.transact([put_supply(shop.app.inventory, "SHIRT", supply, shop.now)])
     first = placed(shop, "checkout-1", 3)
+    event = shop.app.orders.verified_history(first)[0]
+    assert event["data"]["backordered"] == {"SHIRT": {"units": 2, "expected_at": "2026-12-24T08:00:00.000Z"}}
     assert dict(order(shop, first).oversold) == {"SHIRT": 2}
     assert (queue_of(shop.app.inventory, "SHIRT").waiting, shop.available()) == (2, 0)
     assert shop.identity_holds("SHIRT")

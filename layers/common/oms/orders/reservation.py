@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from oms.inventory.backorders import queue_of
 from oms.inventory.model import Product, Take, home_stripe, spread
 from oms.inventory.store import DynamoInventory
+from oms.inventory.supplies import expected_for, supplies_of
 from oms.orders.backordering import queue_writes
 from oms.orders.model import Effect, Event, Order, home_seed
 from oms.orders.store import Change, DynamoOrders, OrderExists, order_key
@@ -175,7 +177,10 @@ class Reservations:
         plan = Plan.start(wanted, products, order.order_id, may_oversell=may_oversell)
 
         def attempt(plan: Plan, takes: list[Write]) -> Order:
-            created, creation = self.orders.creation(replace(order, oversold=dict(plan.oversold)), event, now)
+            told = event
+            if plan.oversold and not may_oversell:
+                told = replace(event, data={**event.data, "backordered": self._promised(plan.oversold)})
+            created, creation = self.orders.creation(replace(order, oversold=dict(plan.oversold)), told, now)
             queued = queue_writes(self.inventory, None, created, now)
             try:
                 self.orders.table.transact([*creation, *writes, *takes, *queued], patient=False)
@@ -185,6 +190,16 @@ class Reservations:
             return created
 
         return take_with(plan, self.inventory, f"order:{order.order_id}", now, attempt)
+
+    def _promised(self, oversold: Mapping[str, int]) -> dict[str, dict[str, object]]:
+        """Units that a sale of ours has to wait for, and when what is on its way should cover them and those before."""
+        promised: dict[str, dict[str, object]] = {}
+        for sku, units in sorted(oversold.items()):
+            queue = queue_of(self.inventory, sku)
+            waiting = queue.waiting - queue.earmarked + units
+            due = expected_for(supplies_of(self.inventory, sku), waiting)
+            promised[sku] = {"units": units, "expected_at": due or None}
+        return promised
 
     def _raise_if_exists(self, order_id: str, failed: ConditionsFailed) -> None:
         if failed.of("order"):
