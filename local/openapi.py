@@ -34,6 +34,7 @@ from oms.inventory.forms import (
 )
 from oms.messages.forms import MessagePreferencesForm, ResendForm
 from oms.orders.forms import CancelOrderForm, HoldForm, PlaceOrderForm, ReleaseForm
+from oms.payments.disputes import CloseCaseForm, EvidenceForm
 from oms.webhooks.forms import ChangeSubscriptionForm, ReplayForm, RotateSecretForm, SubscriptionForm
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "openapi.json"
@@ -96,6 +97,19 @@ _COUNT: dict[str, Schema] = {
     "counted": _list(TEXT),
     "asked_at": TIME,
 }
+_PAYMENT_CASE = _object(
+    {
+        "kind": TEXT,
+        "case_id": TEXT,
+        "status": TEXT,
+        "data": ANY_OBJECT,
+        "opened_at": TIME,
+        "deadline": _or_null(TIME),
+        "outcome": _or_null(TEXT),
+        "closed_by": _or_null(TEXT),
+        "closed_at": _or_null(TIME),
+    }
+)
 _PRIORITY = _object({"score": COUNT, "codes": TEXT})
 
 _PUT_BACK = _object(
@@ -317,6 +331,21 @@ ANSWERS: dict[str, Schema] = {
         }
     ),
     "Replay": _object({"from": NUMBER, "to": COUNT}),
+    "Dispute": _object(
+        {
+            "dispute_id": TEXT,
+            "status": TEXT,
+            "reason": TEXT,
+            "amount": MINOR,
+            "currency": CURRENCY,
+            "due_by": _or_null(TIME),
+            "evidence_status": TEXT,
+            "submitted_at": _or_null(TIME),
+            "evidence": _map(TEXT),
+        }
+    ),
+    "PaymentCase": _PAYMENT_CASE,
+    "PaymentCases": _object({"cases": _list(_PAYMENT_CASE), "cursor": _or_null(TEXT)}),
     "Received": {"type": "object", "properties": {"received": {}, "challengeResponse": TEXT}},
     "Product": _object(
         {
@@ -665,6 +694,22 @@ OPERATIONS: tuple[Operation, ...] = (
         200,
         ReplayForm,
     ),
+    Operation(
+        "GET /orders/{id}/disputes/{dispute}/evidence", "A dispute and what speaks for us", "agent ops", "Dispute"
+    ),
+    Operation(
+        "POST /orders/{id}/disputes/{dispute}/evidence",
+        "Hand evidence in, for good",
+        "agent ops",
+        "Dispute",
+        200,
+        EvidenceForm,
+        problems=(409,),
+    ),
+    Operation(
+        "GET /payments/cases", "What disagrees about money", "ops", "PaymentCases", query=("kind", "status", "cursor")
+    ),
+    Operation("POST /payments/cases/{kind}/{case}/close", "Close a case", "ops", "PaymentCase", 200, CloseCaseForm),
     Operation("POST /webhooks/stripe", "Stripe tells of a payment", "signed", "Received"),
     Operation(
         "POST /channels/{channel}/callbacks", "A marketplace tells of an order", "signed", "Received", problems=(412,)

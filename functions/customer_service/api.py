@@ -9,6 +9,8 @@ from oms.orders.forms import HoldForm, ReleaseForm
 from oms.orders.listing import list_orders
 from oms.orders.model import HOLD_KINDS
 from oms.orders.reading import order_view, timeline_view
+from oms.payments.cases import KINDS, case_view
+from oms.payments.disputes import CloseCaseForm, EvidenceForm, dispute_view
 from oms.runtime import errors
 from oms.runtime.http import ApiRequest, ApiResponse, dispatch
 from oms.runtime.telemetry import entry_point
@@ -55,11 +57,53 @@ def release(request: ApiRequest) -> ApiResponse:
     return ApiResponse(200, order_view(app().orders, order, staff=True))
 
 
+def evidence(request: ApiRequest) -> ApiResponse:
+    """Show a dispute with what speaks for us."""
+    request.require_group("agent", "ops")
+    item, gathered = app().disputes.gathered(request.path["id"], request.path["dispute"])
+    return ApiResponse(200, dispute_view(item, gathered))
+
+
+def submit_evidence(request: ApiRequest) -> ApiResponse:
+    """Hand the evidence in, for good."""
+    request.require_group("agent", "ops")
+    form = request.parse(EvidenceForm)
+    order_id, dispute = request.path["id"], request.path["dispute"]
+    item = app().disputes.submit(order_id, dispute, statement=form.statement, actor=request.actor)
+    return ApiResponse(200, dispute_view(item, {}))
+
+
+def cases(request: ApiRequest) -> ApiResponse:
+    """List what disagrees about money, a kind at a time."""
+    request.require_group("ops")
+    kind = request.query.get("kind", KINDS[0])
+    if kind not in KINDS:
+        raise errors.NotFound(f"There is no kind {kind} of case.")
+    closed = request.query.get("status") == "closed"
+    found, cursor = app().cases.listed(kind, closed=closed, limit=50, after=request.query.get("cursor", ""))
+    return ApiResponse(200, {"cases": [case_view(item) for item in found], "cursor": cursor or None})
+
+
+def close_case(request: ApiRequest) -> ApiResponse:
+    """Note how a case was put right."""
+    request.require_group("ops")
+    form = request.parse(CloseCaseForm)
+    kind, case_id = request.path["kind"], request.path["case"]
+    now = app().clock()
+    return ApiResponse(
+        200, case_view(app().cases.close(kind, case_id, outcome=form.outcome, actor=request.actor, now=now))
+    )
+
+
 ROUTES = {
     "GET /orders": list_all,
     "GET /orders/{id}/timeline": timeline,
     "POST /orders/{id}/holds": hold,
     "DELETE /orders/{id}/holds/{kind}": release,
+    "GET /orders/{id}/disputes/{dispute}/evidence": evidence,
+    "POST /orders/{id}/disputes/{dispute}/evidence": submit_evidence,
+    "GET /payments/cases": cases,
+    "POST /payments/cases/{kind}/{case}/close": close_case,
 }
 
 

@@ -14,14 +14,17 @@ from oms.runtime.telemetry import entry_point
 
 
 def handle(record: Mapping[str, Any]) -> None:
-    """Apply one event; a payment whose order stays unknown ends in the dead-letter queue, with an alarm."""
-    fact = read_event(json.loads(record["body"]))
+    """Apply one event; a payment whose order stays unknown is a case, and ends in the dead-letter queue."""
+    event = json.loads(record["body"])
+    fact = read_event(event)
     if fact is None:
+        app().news().take_up(event["type"], event["data"]["object"]["id"])
         return
     try:
         app().payments.apply(fact)
     except OrderNotYetVisible:
         telemetry.count("PaymentsUnmatched")
+        app().unmatched(fact.intent, fact.order_id, fact.amount, fact.currency)
         raise
 
 

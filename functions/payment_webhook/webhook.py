@@ -2,42 +2,45 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from oms.bootstrap import app
 from oms.payments.apply import read_event
+from oms.payments.news import NEWS
 from oms.payments.port import WebhookRejected
+from oms.payments.watching import essence
 from oms.runtime import errors, telemetry
 from oms.runtime.http import ApiRequest, ApiResponse, dispatch
 from oms.runtime.telemetry import entry_point
 
+ATTEMPTS = 2
+"""An answer takes no longer than one transaction's work, done twice at most; the queue has the patience."""
+PAID = ("payment_intent.succeeded", "payment_intent.amount_capturable_updated")
+
 
 def receive(request: ApiRequest) -> ApiResponse:
-    """Verify on the raw body and apply at once; what cannot be applied now is queued, never lost."""
+    """Verify on the raw body and apply at once; what has to be read first or cannot be applied now is queued."""
     signature = request.headers.get("stripe-signature", "")
     try:
         event = app().gateway().verify_event(request.body, signature, app().clock().timestamp())
     except WebhookRejected as rejected:
         telemetry.count("WebhooksRejected")
         raise errors.WebhookRefused(f"The webhook was refused: {rejected}.") from None
+    app().webhook_mark.came(app().clock())
     fact = read_event(event)
-    if fact is None:
-        return ApiResponse(200, {"received": True})
     try:
-        app().payments.apply(fact)
+        if fact:
+            app().payments.apply(fact, attempts=ATTEMPTS)
+        elif event["type"] in NEWS:
+            app().queue_payment_event(essence(event))
+        elif event["type"] in PAID:
+            about = event["data"]["object"]
+            telemetry.count("PaymentsUnmatched")
+            app().unmatched(about["id"], "", int(about["amount"]), about["currency"].upper())
     except Exception:
-        telemetry.logger.exception("payment_event_queued", event_id=event["id"], order_id=fact.order_id)
-        app().sqs.send_message(
-            QueueUrl=app().settings.require("payment_events_queue_url"), MessageBody=json.dumps(_essence(event))
-        )
+        telemetry.logger.exception("payment_event_queued", event_id=event["id"])
+        app().queue_payment_event(essence(event))
     return ApiResponse(200, {"received": True})
-
-
-def _essence(event: dict[str, Any]) -> dict[str, Any]:
-    """The event without the client secret, which has no business in a queue."""
-    intent = {key: value for key, value in event["data"]["object"].items() if key != "client_secret"}
-    return {"id": event["id"], "type": event["type"], "data": {"object": intent}}
 
 
 ROUTES = {"POST /webhooks/stripe": receive}

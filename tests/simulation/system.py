@@ -25,6 +25,7 @@ from local.simulators.shopify import LOCATION_ID, ShopifyCore
 from local.simulators.stripe.core import StripeCore
 from local.simulators.subscriber import SubscriberCore
 from local.simulators.webhook import WebhookCore
+from oms.payments.watching import TYPES
 from tests.simulation import template as templates
 from tests.simulation.backend import Call, Cloud, connected
 from tests.simulation.determinism import deterministic
@@ -59,7 +60,7 @@ _STRIPE_SECRET = "whsec_simulation"
 _ETSY_SECRET = "whsec_c2ltdWxhdGlvbg=="
 _OUR_SECRET = "whsec_b3VyIG1lc3NhZ2Vz"
 _STOREFRONT_SECRET = "whsec_c3RvcmVmcm9udA=="
-_EVENTS = ["payment_intent.succeeded", "payment_intent.payment_failed", "payment_intent.canceled", "charge.refunded"]
+_EVENTS = list(TYPES)
 _DEFECTS = (AttributeError, KeyError, TypeError, IndexError, NameError, AssertionError, ArithmeticError)
 _OUR_DEFECTS = frozenset({"IllegalTransition", "IllegalMove", "HistoryBroken", "SettingsInvalid"})
 

@@ -293,6 +293,28 @@ class Shop:
         result = import_module("functions.payment_webhook.settle").handler({"Records": [record]}, Context())
         assert result == {"batchItemFailures": []}, result
 
+    def news(self) -> None:
+        """Hand every waiting webhook over and work off the payment events that had to be read first."""
+        self.deliver_all()
+        while messages := self.queued("payment-events"):
+            records = [{"messageId": str(n), "body": json.dumps(body)} for n, body in enumerate(messages)]
+            result = import_module("functions.payment_webhook.apply_event").handler({"Records": records}, Context())
+            assert result == {"batchItemFailures": []}, result
+
+    def watch(self, hours: int | None = None) -> Any:
+        """Run the scheduled look at Stripe."""
+        return import_module("functions.payment_webhook.watch").handler({"hours": hours} if hours else {}, Context())
+
+    def stripe_plays(self, path: str, **told: Any) -> Any:
+        """Somebody else does something at Stripe: a bank, a reviewer, bad luck."""
+        answer = self._control(f"/_sim/{path}", told)
+        assert answer.status == 200, answer
+        return answer.json()
+
+    def intent_of(self, placed: Answer) -> str:
+        """The id of the order's own intent."""
+        return str(placed.body["payment"]["client_secret"].split("_secret_")[0])
+
     def cancel(self, placed: Answer, body: Any = None, key: str = "") -> Answer:
         """Cancel as the order's customer."""
         headers = {"order-token": placed.body["order_token"], **({"idempotency-key": key} if key else {})}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -34,8 +34,13 @@ if TYPE_CHECKING:
     from oms.orders.reservation import Reservations
     from oms.payments.apply import ApplyPayments
     from oms.payments.capturing import CaptureMoney
+    from oms.payments.cases import Cases
+    from oms.payments.disputes import AnswerDisputes
+    from oms.payments.news import ProviderNews
     from oms.payments.port import PaymentGateway
     from oms.payments.settle import SettlePayments
+    from oms.payments.tenders import RecordTenders
+    from oms.payments.watching import WatchPayments, WebhookMark
     from oms.runtime.files import Files
     from oms.runtime.outbound import Transport
     from oms.runtime.staff import StaffTokens
@@ -201,6 +206,60 @@ class App:
         from oms.payments.capturing import CaptureMoney
 
         return CaptureMoney(self.orders, self.gateway, self.payments, self.clock)
+
+    @cached_property
+    def tenders(self) -> RecordTenders:
+        from oms.payments.tenders import RecordTenders
+
+        return RecordTenders(self.orders, self.clock)
+
+    @cached_property
+    def disputes(self) -> AnswerDisputes:
+        from oms.payments.disputes import AnswerDisputes
+
+        return AnswerDisputes(self.orders, self.clock)
+
+    @cached_property
+    def cases(self) -> Cases:
+        from oms.payments.cases import Cases
+
+        return Cases(self.orders.table)
+
+    @cached_property
+    def webhook_mark(self) -> WebhookMark:
+        from oms.payments.watching import WebhookMark
+
+        return WebhookMark(self.orders.table)
+
+    def unmatched(self, intent: str, order_id: str, amount: int, currency: str) -> None:
+        """Write money down that belongs to no order of ours."""
+        from oms.payments.watching import open_unmatched
+
+        after = timedelta(hours=self.settings.unmatched_refund_hours)
+        open_unmatched(self.cases, intent, order_id, amount, currency, self.clock(), after)
+
+    def news(self) -> ProviderNews:
+        """What is heard of refunds, disputes and doubts, with the provider's keys as they are now."""
+        from oms.payments.news import ProviderNews
+
+        return ProviderNews(self.orders, self.gateway(), self.ending, self.clock, self.settings.fraud_action)
+
+    def watching(self) -> WatchPayments:
+        """The scheduled looks at the provider."""
+        from oms.payments.watching import WatchPayments
+
+        return WatchPayments(
+            self.orders,
+            self.gateway(),
+            self.payments,
+            self.clock,
+            self.queue_payment_event,
+            timedelta(hours=self.settings.unmatched_refund_hours),
+        )
+
+    def queue_payment_event(self, event: Mapping[str, Any]) -> None:
+        """Keep a payment event for whoever applies it."""
+        self.sqs.send_message(QueueUrl=self.settings.require("payment_events_queue_url"), MessageBody=json.dumps(event))
 
     def settling(self) -> SettlePayments:
         """Refunds and cancellations at the provider, with its keys as they are now."""

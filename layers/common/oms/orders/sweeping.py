@@ -12,6 +12,7 @@ from oms.orders.ending import EndOrders
 from oms.orders.model import OPEN, Effect, Event, Hold, Order, Status
 from oms.orders.reservation import Reservations
 from oms.orders.store import DEADLINE_SHARDS, Change, DynamoOrders
+from oms.payments.cases import ORDER_WITHOUT_PAYMENT, Cases
 from oms.runtime import telemetry
 from oms.runtime.clock import Clock, from_text, to_text
 
@@ -82,7 +83,9 @@ class SweepOrders:
             telemetry.count("InvoicesOverdue")
             hold = Hold("the invoice is overdue", "finance", to_text(now), to_text(now + _HOLD_EXTENSION))
             event = Event("InvoiceOverdue", "system", "deadline passed", {"credit": order.payment.credit})
-            return Change(replace(order, holds={**order.holds, "payment": hold}), event)
+            missing = {"order_id": order.order_id, "due": order.payment.credit}
+            case = Cases(self.orders.table).opening(ORDER_WITHOUT_PAYMENT, order.order_id, now, missing)
+            return Change(replace(order, holds={**order.holds, "payment": hold}), event, [case])
         late = {kind: hold for kind, hold in order.holds.items() if hold.deadline <= to_text(now)}
         if not order.effects and not late and order.status is not Status.IN_FULFILLMENT:
             return None

@@ -14,6 +14,7 @@ from oms.orders.model import Effect, Event, Hold, Order, Status, home_seed
 from oms.orders.refunds import request_refund
 from oms.orders.store import AlreadyApplied, Change, DynamoOrders
 from oms.payments import ledger
+from oms.payments.cases import ORDER_WITHOUT_PAYMENT, Cases
 from oms.payments.coverage import owed
 from oms.payments.port import Intent
 from oms.runtime import errors, telemetry
@@ -307,6 +308,9 @@ class ApplyPayments:
         order = order.without_effect(Effect.READ_AUTHORIZATION)
         if order.status in (Status.CONFIRMED, Status.IN_FULFILLMENT) and order.payment.covers < owed(order):
             order = _held(order, "the payment was cancelled", now)
+            missing = {"order_id": order.order_id, "intent": fact.intent, "due": owed(order) - order.payment.settled}
+            cases = Cases(self.orders.table)
+            writes.append(cases.opening(ORDER_WITHOUT_PAYMENT, order.order_id, now, missing))
         return Change(order, Event("PaymentCancelled", PROVIDER, fact.source, {"intent": fact.intent}), writes)
 
     def _last_words(self, order: Order, fact: IntentFact, booked: Counter[str]) -> Iterator[ledger.Entry]:

@@ -193,6 +193,13 @@ class StripeGateway:
             raise WebhookRejected("account")
         return event
 
+    def refunded(self, intent_id: str) -> int:
+        """What has been sent back of a payment, refunds under way included."""
+        with _errors_in_our_words():
+            refunds = self._stripe.v1.refunds.list({"payment_intent": intent_id, "limit": 100})
+            gone = ("failed", "canceled")
+            return sum(each.amount for each in refunds.auto_paging_iter() if each.status not in gone)
+
     def get_refund(self, provider_refund: str) -> Refund:
         """The refund as Stripe shows it now."""
         with _errors_in_our_words():

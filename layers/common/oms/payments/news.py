@@ -84,6 +84,8 @@ class ProviderNews:
 
     def _refund(self, refund: Refund) -> None:
         ours = refund.refund_id.partition("#")[0]
+        if ours.startswith("unmatched:"):
+            return  # Money that never had an order.
         order_id = ours.partition(":")[0] or self._order_of(refund.intent)
         if not order_id:
             return

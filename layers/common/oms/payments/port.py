@@ -134,6 +134,10 @@ class PaymentGateway(Protocol):
         """The newest intent made for an order, by its metadata: after a day its key is forgotten."""
         ...
 
+    def refunded(self, intent_id: str) -> int:
+        """What has been sent back of a payment, refunds under way included."""
+        ...
+
     def get_refund(self, provider_refund: str) -> Refund:
         """The refund as the provider shows it now."""
         ...

@@ -22,6 +22,8 @@ class Settings:
     unpaid_expiry_seconds: int = 1800
     order_token_days: int = 90
     capture_mode: str = "automatic"
+    fraud_action: str = "hold"
+    unmatched_refund_hours: int = 48
     state_machine_arn: str = ""
     payment_work_queue_url: str = ""
     payment_events_queue_url: str = ""

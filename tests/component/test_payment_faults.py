@@ -1,0 +1,318 @@
+"""The fault catalogue of payments, P1 to P14: what happens when each of them strikes.
+
+What only interleaving shows (P5 to P9: a crash or another handler between any two calls) is walked exhaustively in
+``tests/simulation/pairs.py``: *pay ‖ expire*, *pay ‖ cancel*, *refund ‖ refund*, *cancel a line ‖ cancel all*.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from oms.payments import ledger
+from oms.payments.port import PaymentProviderUnavailable
+from tests.support.shop import STAFF_CLAIMS, Answer, Shop, checkout
+
+
+def paid(shop: Shop, method: str = "pm_card_visa", key: str = "checkout-0001", **changes: Any) -> Answer:
+    shop.stock_up("SHIRT", 10)
+    placed = shop.place(checkout(**changes), key=key)
+    shop.pay(placed, method)
+    shop.deliver_all()
+    return placed
+
+
+def payment(shop: Shop, placed: Answer) -> Any:
+    return shop.read(placed)["payment"]
+
+
+def books_agree(shop: Shop, placed: Answer) -> bool:
+    """Whether every entry adds up to zero and the sums are Stripe's."""
+    entries = shop.app.orders.parts(placed.body["order_id"], "MONEY#")
+    sums, stripe = ledger.sums(entries), shop.stripe_totals()
+    return (
+        all(sum(ledger.postings_of(entry).values()) == 0 for entry in entries)
+        and sums["captured"] == stripe["captured"]
+        and sums["refunded"] - sums["refund_failed"] == stripe["refunded"]
+    )
+
+
+def cases(shop: Shop, kind: str, **query: str) -> Any:
+    answer = shop.call("customer_service.api", "GET /payments/cases", query={"kind": kind, **query}, staff=STAFF_CLAIMS)
+    assert answer.status == 200, answer
+    return answer.body["cases"]
+
+
+def test_p1_a_duplicate_webhook_has_one_effect(shop: Shop) -> None:
+    placed = paid(shop)
+    event = next(each for each in shop.stripe.account.all("event") if each["type"] == "payment_intent.succeeded")
+    for told in (event, {**event, "id": "evt_another_for_the_same_change"}):
+        assert shop.deliver(shop.signed_by_stripe(told)).status == 200
+    assert payment(shop, placed)["captured"] == placed.body["total"]
+    assert books_agree(shop, placed)
+
+
+def test_p2_what_comes_out_of_order_never_moves_anything_back(shop: Shop) -> None:
+    placed = paid(shop, capture="on_shipment")
+    order = shop.app.orders.require(placed.body["order_id"])
+    shop.app.capturing.for_parcel(order, placed.body["total"], last=True, parcel="1")
+    late = shop.waiting("payment_intent.succeeded")
+    shop.deliver_all()
+    early = next(e for e in shop.stripe.account.all("event") if e["type"].endswith("amount_capturable_updated"))
+    for told in (json.loads(late.body), early, {**early, "id": "evt_again"}):
+        shop.deliver(shop.signed_by_stripe(told))
+    assert (payment(shop, placed)["captured"], payment(shop, placed)["authorized"]) == (placed.body["total"], 0)
+    assert books_agree(shop, placed)
+
+
+def test_p3_a_webhook_a_month_late_has_the_same_effect_once(shop: Shop) -> None:
+    shop.stock_up("SHIRT", 10)
+    placed = shop.place()
+    shop.pay(placed)
+    delivery = shop.waiting("payment_intent.succeeded")
+    shop.deliveries.clear()
+    shop.later(days=30)
+    for _ in range(2):
+        shop.deliver(shop.signed_by_stripe(json.loads(delivery.body)))
+    assert shop.read(placed)["status"] == "confirmed"
+    assert books_agree(shop, placed)
+
+
+def test_p4_money_for_an_order_that_never_appears_is_a_case_and_goes_back_after_its_deadline(shop: Shop) -> None:
+    shop.stock_up("SHIRT", 10)
+    placed = {"order_id": "00000000-0000-0000-0000-000000000000"}
+    intent = shop.foreign_intent(Answer(201, {}, placed), 1200)
+    event = json.loads(shop.waiting("payment_intent.succeeded").body)
+    shop.deliveries.clear()
+    assert shop.deliver(shop.signed_by_stripe(event)).status == 200
+    (message,) = shop.queued("payment-events")
+    assert "client_secret" not in json.dumps(message)
+    from functions.payment_webhook import apply_event
+    from tests.support.shop import Context
+
+    record = {"messageId": "m1", "body": json.dumps(message)}
+    assert apply_event.handler({"Records": [record]}, Context())["batchItemFailures"]
+    assert [case["case_id"] for case in cases(shop, "payment_without_order")] == [intent]
+    shop.later(hours=49)
+    for _ in range(2):
+        shop.watch(hours=2)
+    assert shop.stripe_totals()["refunded"] == 1200
+    assert cases(shop, "payment_without_order") == []
+    assert [c["outcome"] for c in cases(shop, "payment_without_order", status="closed")] == ["refunded"]
+
+
+def test_p5_money_after_the_reservation_expired_takes_stock_again_or_goes_back(shop: Shop) -> None:
+    shop.stock_up("SHIRT", 2)
+    placed = shop.place()
+    shop.pay(placed)
+    shop.later(minutes=31)
+    shop.sweep()
+    shop.place(checkout(("SHIRT", 1)), key="checkout-0002")
+    shop.deliver_all()
+    shop.settle(placed)
+    assert (shop.read(placed)["status"], payment(shop, placed)["status"]) == ("expired", "refunded")
+    assert books_agree(shop, placed)
+
+
+def test_p6_a_placement_repeated_after_a_timeout_is_one_order_and_one_intent(shop: Shop) -> None:
+    shop.stock_up("SHIRT", 10)
+    shop.stripe_plays("faults", next=[{"status": 500, "after_effect": True, "stored": False}] * 2)
+    first = shop.place()
+    second = shop.place()
+    assert (first.status, second.status) == (503, 201)
+    assert shop.place().body == second.body
+    assert shop.available() == 8
+    assert len(shop.stripe.account.all("payment_intent")) == 1
+
+
+def test_p7_an_order_that_ends_owes_its_refund_in_the_same_write(shop: Shop) -> None:
+    placed = paid(shop)
+    shop.cancel(placed)
+    order = shop.app.orders.require(placed.body["order_id"])
+    (refund,) = shop.app.orders.parts(placed.body["order_id"], "REFUND#")
+    assert (order.payment.refund_due, refund["status"], shop.available()) == (placed.body["total"], "requested", 10)
+
+
+def test_p8_a_crash_after_the_refund_makes_no_second_one_even_when_its_key_is_forgotten(shop: Shop) -> None:
+    placed = paid(shop)
+    shop.cancel(placed)
+    (item,) = shop.app.orders.parts(placed.body["order_id"], "REFUND#")
+    shop.app.gateway().refund(item["intent"], item["amount"], refund_id=item["refund_id"], reason="died after this")
+    shop.later(days=3)
+    shop.settle(placed)
+    assert len(shop.stripe.account.all("refund")) == 1
+    assert books_agree(shop, placed)
+
+
+def test_p9_more_is_never_given_back_than_came_whoever_asks(shop: Shop) -> None:
+    placed = paid(shop)
+    order = shop.app.orders.require(placed.body["order_id"])
+    form = {"payment_intent": shop.intent_of(placed), "amount": 1000}
+    shop.app.gateway()._stripe.v1.refunds.create(form)
+    shop.news()
+    assert payment(shop, placed)["refunded"] == 1000
+    shop.cancel(placed)
+    for _ in range(2):
+        shop.settle(placed)
+    assert payment(shop, placed)["refunded"] == order.payment.captured == shop.stripe_totals()["refunded"]
+    assert books_agree(shop, placed)
+
+
+def test_p10_a_dispute_holds_the_order_moves_the_money_and_follows_its_outcome(shop: Shop) -> None:
+    placed = paid(shop)
+    dispute = shop.stripe_plays("disputes", payment_intent=shop.intent_of(placed))["id"]
+    shop.news()
+    order = shop.app.orders.require(placed.body["order_id"])
+    assert (list(order.holds), order.payment.disputed, order.payment.covers) == (["dispute"], placed.body["total"], 0)
+    path = {"id": placed.body["order_id"], "dispute": dispute}
+    route = "orders/{id}/disputes/{dispute}/evidence"
+    shown = shop.call("customer_service.api", f"GET /{route}", path=path, staff=STAFF_CLAIMS)
+    assert shown.body["evidence"]["customer_name"] == "Ada Byron"
+    told = {"confirm": True, "statement": "The parcel was signed for."}
+    for _ in range(2):
+        sent = shop.call("customer_service.api", f"POST /{route}", told, path=path, staff=STAFF_CLAIMS)
+        assert sent.body["evidence_status"] == "confirmed"
+    shop.settle(placed)
+    shop.settle(placed)
+    assert shop.app.gateway().get_dispute(dispute).status == "under_review"
+    shop.stripe_plays("disputes", dispute=dispute, outcome="won")
+    shop.news()
+    order = shop.app.orders.require(placed.body["order_id"])
+    assert (dict(order.holds), order.payment.disputed, order.payment.covers) == ({}, 0, placed.body["total"])
+    assert books_agree(shop, placed)
+
+
+def test_p10_a_refund_that_the_bank_sends_back_is_due_again_and_finance_puts_it_right(shop: Shop) -> None:
+    placed = paid(shop, "pm_card_refundFail")
+    shop.cancel(placed)
+    shop.settle(placed)
+    shop.news()
+    shop.later(minutes=5)
+    shop.stripe.tick()
+    shop.news()
+    order = shop.app.orders.require(placed.body["order_id"])
+    assert (order.payment.refunded, order.payment.refund_due) == (0, placed.body["total"])
+    assert order.holds["payment"].owner == "finance"
+    (refund,) = shop.read(placed)["refunds"]
+    assert refund["status"] == "failed"
+    for _ in range(2):
+        shop.app.tenders.given_back(
+            order.order_id, refund["refund_id"], method="bank_transfer", reference="SEPA-1", agent="staff:kim"
+        )
+    assert (payment(shop, placed)["refunded"], payment(shop, placed)["refund_due"]) == (placed.body["total"], 0)
+    entries = shop.app.orders.parts(order.order_id, "MONEY#")
+    assert ledger.balances(entries) == {
+        "clearing:bank_transfer": -placed.body["total"],
+        "clearing:stripe": placed.body["total"],
+    }
+
+
+def test_p10_a_bank_debit_is_under_way_for_days_before_it_counts(shop: Shop) -> None:
+    placed = paid(shop, "pm_usBankAccount_processing")
+    assert (shop.read(placed)["status"], payment(shop, placed)["status"]) == ("placed", "processing")
+    shop.stripe_plays("settle", payment_intent=shop.intent_of(placed))
+    shop.deliver_all()
+    assert shop.read(placed)["status"] == "confirmed"
+
+
+def test_p11_another_amount_or_currency_is_held_and_never_accepted(shop: Shop) -> None:
+    shop.stock_up("SHIRT", 10)
+    placed = shop.place()
+    shop.foreign_intent(placed, 200)
+    shop.deliver_all()
+    order = shop.app.orders.require(placed.body["order_id"])
+    assert (order.status.value, list(order.holds)) == ("placed", ["payment"])
+
+
+def test_p12_a_stored_failure_is_passed_by_with_another_key_and_one_refund(shop: Shop) -> None:
+    placed = paid(shop)
+    shop.cancel(placed)
+    shop.stripe_plays("faults", next=[{"status": 500, "after_effect": True, "method": "POST", "path": "/v1/refunds"}])
+    with pytest.raises(PaymentProviderUnavailable):
+        shop.app.settling().settle(placed.body["order_id"])
+    shop.settle(placed)
+    assert len(shop.stripe.account.all("refund")) == 1
+    assert books_agree(shop, placed)
+
+
+def test_p13_while_stripe_is_down_the_order_stands_and_the_client_is_told_to_come_again(shop: Shop) -> None:
+    shop.stock_up("SHIRT", 10)
+    shop.stripe_is(down=True)
+    refused = shop.place()
+    assert (refused.status, refused.headers["retry-after"]) == (503, "5")
+    shop.stripe_is(down=False)
+    assert shop.place().status == 201
+
+
+def test_p14_events_that_never_came_are_found_by_asking(shop: Shop) -> None:
+    shop.stock_up("SHIRT", 10)
+    placed = shop.place()
+    shop.pay(placed)
+    shop.deliveries.clear()
+    shop.later(minutes=20)
+    assert shop.watch() == {"missed": 1}
+    shop.news()
+    assert shop.read(placed)["status"] == "confirmed"
+    assert shop.watch() == {"missed": 0}
+
+
+def test_the_books_are_held_against_stripe_and_a_break_is_a_case_that_mends_nothing(shop: Shop) -> None:
+    placed = paid(shop)
+    lost = shop.foreign_intent(placed, 1200)
+    shop.deliveries.clear()
+    shop.later(hours=1)
+    assert shop.watch(hours=2)["breaks"] == 1
+    shop.watch(hours=2)
+    (case,) = cases(shop, "break")
+    assert (case["data"]["intent"], case["data"]["ledger"], case["data"]["provider"]) == (lost, 0, 1200)
+    fees = [e for e in shop.app.orders.parts(placed.body["order_id"], "MONEY#") if e["kind"] == "fee"]
+    assert len(fees) == 2
+    assert payment(shop, placed)["captured"] == placed.body["total"]
+    route = "POST /payments/cases/{kind}/{case}/close"
+    path = {"kind": "break", "case": case["case_id"]}
+    done = shop.call("customer_service.api", route, {"outcome": "refunded"}, path=path, staff=STAFF_CLAIMS)
+    assert (done.body["status"], cases(shop, "break")) == ("closed", [])
+
+
+def test_a_review_holds_the_order_and_its_approval_lets_it_go(shop: Shop) -> None:
+    placed = paid(shop)
+    review = shop.stripe_plays("reviews", payment_intent=shop.intent_of(placed))["id"]
+    shop.news()
+    assert list(shop.app.orders.require(placed.body["order_id"]).holds) == ["fraud"]
+    shop.stripe_plays("reviews", review=review, outcome="approved")
+    shop.news()
+    assert not shop.app.orders.require(placed.body["order_id"]).holds
+
+
+def test_a_fraud_warning_holds_or_refunds_as_the_shop_is_set_up(shop: Shop) -> None:
+    placed = paid(shop)
+    object.__setattr__(shop.app.settings, "fraud_action", "refund")
+    shop.stripe_plays("fraud_warnings", payment_intent=shop.intent_of(placed))
+    shop.news()
+    shop.settle(placed)
+    assert (shop.read(placed)["status"], payment(shop, placed)["status"]) == ("cancelled", "refunded")
+
+
+def test_tills_and_invoices_stand_in_the_same_ledger_once_a_key(shop: Shop) -> None:
+    shop.stock_up("SHIRT", 10)
+    placed = shop.place()
+    total, order_id, tenders = placed.body["total"], placed.body["order_id"], shop.app.tenders
+    for _ in range(2):
+        tenders.record(order_id, "cash", 1000, reference="till 3", agent="staff:kim", key="tender-1")
+    assert (shop.read(placed)["status"], payment(shop, placed)["captured"]) == ("placed", 1000)
+    tenders.record(
+        order_id, "invoice", total - 1000, reference="R-7", agent="staff:kim", key="tender-2", terms=timedelta(days=14)
+    )
+    shown = payment(shop, placed)
+    assert (shop.read(placed)["status"], shown["credit"], shown["due"]) == ("confirmed", total - 1000, total - 1000)
+    tenders.record(order_id, "bank_transfer", total - 1000, reference="SEPA", agent="staff:kim", key="tender-3", fee=35)
+    assert (payment(shop, placed)["credit"], payment(shop, placed)["due"]) == (0, 0)
+    accounts = ledger.balances(shop.app.orders.parts(order_id, "MONEY#"))
+    assert accounts["customer"] == -total
+    assert accounts["fees:bank_transfer"] == 35
+    shop.cancel(placed)
+    shop.settle(placed)
+    assert {refund["status"] for refund in shop.read(placed)["refunds"]} == {"by_hand"}
