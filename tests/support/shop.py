@@ -335,6 +335,12 @@ class Shop:
         assert self._control("/_sim/pay", {"payment_intent": intent, "payment_method": "pm_card_visa"}).status == 200
         return intent
 
+    def refund_in_dashboard(self, placed: Answer, amount: int) -> None:
+        """Somebody refunds part of the order's payment in Stripe's dashboard."""
+        form = urlencode({"payment_intent": self.intent_of(placed), "amount": amount})
+        headers = {"authorization": "Bearer sk_test_local", "content-type": "application/x-www-form-urlencoded"}
+        assert self.stripe.handle(Request.to("POST", "/v1/refunds", headers, form.encode())).status == 200
+
     def stripe_is(self, *, down: bool) -> None:
         """Stripe stops answering, or answers again."""
         assert self._control("/_sim/faults", {"down": down}).status == 200
