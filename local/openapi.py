@@ -15,7 +15,17 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from oms.fulfillment.forms import ScanForm, ShortForm
+from oms.fulfillment.forms import (
+    CartonsForm,
+    LayoutForm,
+    RulesForm,
+    ScanForm,
+    ShortForm,
+    SkipForm,
+    WalkScanForm,
+    WalkShortForm,
+    WaveForm,
+)
 from oms.inventory.forms import (
     CloseForm,
     CountForm,
@@ -123,6 +133,17 @@ _PUT_BACK = _object(
         "done_at": _or_null(TIME),
     }
 )
+_METHOD: Schema = {"enum": ["single", "batch", "zone", "wave", "cluster"]}
+_WAVE: dict[str, Schema] = {
+    "wave_id": TEXT,
+    "facility": TEXT,
+    "state": {"enum": ["releasing", "released"]},
+    "cut_off": _or_null(TIME),
+    "by": TEXT,
+    "created_at": TIME,
+    "walk_ids": _list(TEXT),
+    "left_out": {"type": "integer", "minimum": 0, "description": "groups of parcels that the floor did not take"},
+}
 
 _MESSAGE = _object(
     {
@@ -572,6 +593,99 @@ ANSWERS: dict[str, Schema] = {
     "ShortResult": _object({"task_id": TEXT, "state": TEXT, "sku": TEXT, "short": COUNT, "holds": _list(TEXT)}),
     "PutBack": _PUT_BACK,
     "PutBacks": _object({"facility": TEXT, "putbacks": _list(_PUT_BACK), "next_cursor": _or_null(TEXT)}),
+    "Walk": _object(
+        {
+            "walk_id": TEXT,
+            "wave_id": _or_null(TEXT),
+            "facility": TEXT,
+            "method": _METHOD,
+            "zone": _or_null(TEXT),
+            "state": {"enum": ["open", "ending", "picked", "cancelling", "cancelled"]},
+            "picker": _or_null(TEXT),
+            "lease_until": _or_null(TIME),
+            "at": _or_null(TEXT),
+            "length_cm": COUNT,
+            "units": COUNT,
+            "picked": COUNT,
+            "shipments": _list(_object({"shipment_id": TEXT, "slot": COUNT, "tote": _or_null(TEXT)})),
+            "stops": _list(
+                _object(
+                    {
+                        "bin": _or_null(TEXT),
+                        "sku": TEXT,
+                        "title": _or_null(TEXT),
+                        "barcodes": _list(TEXT),
+                        "quantity": COUNT,
+                        "picked": COUNT,
+                        "remaining": COUNT,
+                        "into": _list(
+                            _object({"slot": COUNT, "tote": _or_null(TEXT), "quantity": COUNT, "picked": COUNT})
+                        ),
+                    }
+                )
+            ),
+            "put_back": _map(COUNT),
+        },
+        {"short": _list(TEXT)},
+    ),
+    "NextWalk": _object({"facility": TEXT, "walk": _or_null(_ref("Walk"))}),
+    "WalkScan": _object(
+        {
+            "walk_id": TEXT,
+            "at": _or_null(TEXT),
+            "sku": _or_null(TEXT),
+            "picked": _or_null(COUNT),
+            "remaining": _or_null(COUNT),
+            "walk_remaining": COUNT,
+            "next": _or_null(_object({"bin": _or_null(TEXT), "sku": TEXT})),
+        }
+    ),
+    "Wave": _object(
+        {
+            **_WAVE,
+            "walks": _list(
+                _object(
+                    {
+                        "walk_id": TEXT,
+                        "method": _METHOD,
+                        "zone": _or_null(TEXT),
+                        "state": TEXT,
+                        "picker": _or_null(TEXT),
+                        "shipments": _list(TEXT),
+                        "units": COUNT,
+                        "remaining": COUNT,
+                        "length_cm": COUNT,
+                    }
+                )
+            ),
+        }
+    ),
+    "Waves": _object({"facility": TEXT, "waves": _list(_object(_WAVE)), "next_cursor": _or_null(TEXT)}),
+    "WavePreview": _object(
+        {
+            "facility": TEXT,
+            "walks": _list(
+                _object(
+                    {
+                        "method": _METHOD,
+                        "shipments": _list(TEXT),
+                        "units": COUNT,
+                        "length_cm": COUNT,
+                        "zones": _list(TEXT),
+                        "cut_off": _or_null(TIME),
+                    }
+                )
+            ),
+            "not_yet": _list(TEXT),
+            "units": COUNT,
+            "length_cm": COUNT,
+            "in_process": COUNT,
+            "work_in_process": COUNT,
+        }
+    ),
+    "Floor": _object(
+        {"facility": TEXT, "layout": _or_null(ANY_OBJECT), "rules": ANY_OBJECT, "cartons": _list(ANY_OBJECT)}
+    ),
     "Completed": _object({"task_id": TEXT, "state": TEXT, "status": TEXT}),
 }
 
@@ -888,6 +1002,73 @@ OPERATIONS: tuple[Operation, ...] = (
         query=("cursor",),
     ),
     Operation("POST /warehouse/putbacks/{id}/done", "The units lie on their shelf again", "warehouse", "PutBack"),
+    Operation(
+        "POST /warehouse/{facility}/next", "The picker's next walk", "warehouse", "NextWalk", problems=(409, 422)
+    ),
+    Operation("GET /warehouse/walks/{id}", "A pick list", "warehouse", "Walk"),
+    Operation("POST /warehouse/walks/{id}/start", "Take a certain walk", "warehouse", "Walk", problems=(409,)),
+    Operation(
+        "POST /warehouse/walks/{id}/scans",
+        "Scan a bin, an item or a tote",
+        "warehouse",
+        "WalkScan",
+        200,
+        WalkScanForm,
+        problems=(409,),
+    ),
+    Operation(
+        "POST /warehouse/walks/{id}/short",
+        "Report units that are not in their bin",
+        "warehouse",
+        "Walk",
+        200,
+        WalkShortForm,
+        problems=(409,),
+    ),
+    Operation(
+        "POST /warehouse/walks/{id}/skip",
+        "Leave a bin for the end",
+        "warehouse",
+        "Walk",
+        200,
+        SkipForm,
+        problems=(409,),
+    ),
+    Operation("POST /warehouse/walks/{id}/hand-over", "Give a walk up as it is", "warehouse", "Walk", problems=(409,)),
+    Operation("POST /warehouse/walks/{id}/complete", "Finish a walk", "warehouse", "Walk", problems=(409,)),
+    Operation(
+        "POST /warehouse/{facility}/waves/preview",
+        "What a wave would be",
+        "ops warehouse",
+        "WavePreview",
+        200,
+        WaveForm,
+        form_required=False,
+    ),
+    Operation(
+        "POST /warehouse/{facility}/waves",
+        "Release work to the floor",
+        "ops warehouse",
+        "Wave",
+        201,
+        WaveForm,
+        form_required=False,
+        key=True,
+        problems=(409,),
+    ),
+    Operation(
+        "GET /warehouse/{facility}/waves", "Waves, the newest first", "ops warehouse", "Waves", query=("cursor",)
+    ),
+    Operation("GET /warehouse/waves/{id}", "A wave and its walks", "ops warehouse", "Wave"),
+    Operation(
+        "POST /warehouse/waves/{id}/cancel", "Take back what nobody has begun", "ops warehouse", "Wave", problems=(409,)
+    ),
+    Operation(
+        "GET /warehouse/{facility}/floor", "Layout, rules and cartons", "ops warehouse", "Floor", problems=(422,)
+    ),
+    Operation("PUT /warehouse/{facility}/layout", "Where aisles, zones and bins are", "ops", "Floor", 200, LayoutForm),
+    Operation("PUT /warehouse/{facility}/rules", "How work is released", "ops", "Floor", 200, RulesForm),
+    Operation("PUT /warehouse/{facility}/cartons", "The carton catalogue", "ops", "Floor", 200, CartonsForm),
 )
 
 

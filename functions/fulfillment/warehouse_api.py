@@ -1,17 +1,24 @@
-"""The warehouse's devices: the next work, and what was started, scanned, missed and completed."""
+"""The warehouse's devices: the next work, and what was started, scanned, missed and completed; and the floor itself."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oms.bootstrap import app
 from oms.fulfillment.floor import Floor, Scanned
-from oms.fulfillment.forms import ScanForm, ShortForm
+from oms.fulfillment.forms import ScanForm, ShortForm, SkipForm, WalkScanForm, WalkShortForm, facility_code
 from oms.fulfillment.putbacks import open_put_backs, put_back_done
+from oms.fulfillment.walking import Walking, WalkInput
 from oms.runtime.http import ApiRequest, ApiResponse, dispatch
 from oms.runtime.telemetry import entry_point
 
+if TYPE_CHECKING:
+    from oms.fulfillment.waves import PlanWork, WaveRequest
+
 GROUP = "warehouse"
+
+
+# ---- tasks: one parcel at a time -------------------------------------------------------------------------------------
 
 
 def work(request: ApiRequest) -> ApiResponse:
@@ -59,10 +66,163 @@ def put_back(request: ApiRequest) -> ApiResponse:
     return ApiResponse(200, put_back_done(floor.orders.table, floor.inventory, request.path["id"], request.actor, now))
 
 
+# ---- walks: many parcels at a time -----------------------------------------------------------------------------------
+
+
+def next_walk(request: ApiRequest) -> ApiResponse:
+    """Give this picker a walk, or the one they have."""
+    return ApiResponse(200, _walking(request).next(facility_code(request.path["facility"]), request.actor))
+
+
+def show_walk(request: ApiRequest) -> ApiResponse:
+    """Show a pick list."""
+    return ApiResponse(200, _walking(request).show(request.path["id"]))
+
+
+def start_walk(request: ApiRequest) -> ApiResponse:
+    """Take a certain walk."""
+    return ApiResponse(200, _walking(request).start(request.path["id"], request.actor))
+
+
+def scan_walk(request: ApiRequest) -> ApiResponse:
+    """Scan a bin, an item or a tote."""
+    walking = _walking(request)
+    form = request.parse(WalkScanForm)
+    read = WalkInput(form.bin or "", form.sku or "", form.barcode or "", form.quantity, form.tote or "", form.slot or 0)
+    return ApiResponse(200, walking.scan(request.path["id"], read, request.actor, _key(request)))
+
+
+def short_walk(request: ApiRequest) -> ApiResponse:
+    """Report units that are not in their bin."""
+    walking = _walking(request)
+    form = request.parse(WalkShortForm)
+    answer = walking.short(request.path["id"], form.bin or "", form.sku, form.quantity, form.reason, request.actor)
+    return ApiResponse(200, answer)
+
+
+def skip_bin(request: ApiRequest) -> ApiResponse:
+    """Leave a bin for the end of the walk."""
+    walking = _walking(request)
+    return ApiResponse(200, walking.skip(request.path["id"], request.parse(SkipForm).bin, request.actor))
+
+
+def hand_over(request: ApiRequest) -> ApiResponse:
+    """Give a walk up as it is."""
+    return ApiResponse(200, _walking(request).hand_over(request.path["id"], request.actor))
+
+
+def complete_walk(request: ApiRequest) -> ApiResponse:
+    """Finish a walk and the picks of its parcels."""
+    return ApiResponse(200, _walking(request).complete(request.path["id"], request.actor))
+
+
+# ---- waves: work released to the floor -------------------------------------------------------------------------------
+
+
+def preview_wave(request: ApiRequest) -> ApiResponse:
+    """Show what a wave would be."""
+    planner = _planner(request)
+    return ApiResponse(200, planner.preview(_wave(request, "preview")))
+
+
+def release_wave(request: ApiRequest) -> ApiResponse:
+    """Plan and release a wave."""
+    planner = _planner(request)
+    return ApiResponse(201, planner.release(_wave(request, request.idempotency_key())))
+
+
+def list_waves(request: ApiRequest) -> ApiResponse:
+    """List waves, the newest first."""
+    planner = _planner(request)
+    return ApiResponse(200, planner.waves(facility_code(request.path["facility"]), request.query.get("cursor")))
+
+
+def show_wave(request: ApiRequest) -> ApiResponse:
+    """Show a wave and how far its walks are."""
+    return ApiResponse(200, _planner(request).show(request.path["id"]))
+
+
+def cancel_wave(request: ApiRequest) -> ApiResponse:
+    """Take back the walks of a wave that nobody has begun."""
+    return ApiResponse(200, _planner(request).cancel(request.path["id"]))
+
+
+# ---- the floor itself ------------------------------------------------------------------------------------------------
+
+
+def show_floor(request: ApiRequest) -> ApiResponse:
+    """Show a floor's layout, rules and cartons."""
+    from oms.fulfillment.floorplan import floor_view
+
+    request.require_group(GROUP, "ops")
+    return ApiResponse(200, floor_view(app().inventory, facility_code(request.path["facility"])))
+
+
+def put_layout(request: ApiRequest) -> ApiResponse:
+    """Say where the aisles, zones and bins of a facility are."""
+    from oms.fulfillment import floorplan
+    from oms.fulfillment.forms import LayoutForm
+
+    request.require_group("ops")
+    facility = facility_code(request.path["facility"])
+    form = request.parse(LayoutForm)
+    floorplan.put_layout(app().inventory, facility, form.model_dump(), app().clock())
+    return ApiResponse(200, floorplan.floor_view(app().inventory, facility))
+
+
+def put_rules(request: ApiRequest) -> ApiResponse:
+    """Say how a facility releases its work."""
+    from oms.fulfillment import floorplan
+    from oms.fulfillment.forms import RulesForm
+
+    request.require_group("ops")
+    facility = facility_code(request.path["facility"])
+    rules = floorplan.rules_from(request.parse(RulesForm).model_dump(exclude_none=True))
+    floorplan.put_rules(app().inventory, facility, rules, app().clock())
+    return ApiResponse(200, floorplan.floor_view(app().inventory, facility))
+
+
+def put_cartons(request: ApiRequest) -> ApiResponse:
+    """Say which cartons a facility packs into."""
+    from oms.fulfillment import floorplan
+    from oms.fulfillment.forms import CartonsForm
+
+    request.require_group("ops")
+    facility = facility_code(request.path["facility"])
+    cartons = [floorplan.carton_from(carton.model_dump()) for carton in request.parse(CartonsForm).cartons]
+    floorplan.put_cartons(app().inventory, facility, cartons, app().clock())
+    return ApiResponse(200, floorplan.floor_view(app().inventory, facility))
+
+
+# ---- inside ----------------------------------------------------------------------------------------------------------
+
+
 def _floor(request: ApiRequest) -> Floor:
     request.require_group(GROUP)
     parts = app()
     return Floor(parts.orders, parts.inventory, parts.clock)
+
+
+def _walking(request: ApiRequest) -> Walking:
+    return Walking(_floor(request))
+
+
+def _planner(request: ApiRequest) -> PlanWork:
+    """The planner brings the optimiser along, which no scan needs."""
+    from oms.fulfillment.waves import PlanWork
+
+    request.require_group(GROUP, "ops")
+    parts = app()
+    return PlanWork(parts.orders, parts.inventory, parts.clock)
+
+
+def _wave(request: ApiRequest, key: str) -> WaveRequest:
+    from oms.fulfillment.forms import WaveForm
+    from oms.fulfillment.waves import WaveRequest
+
+    form = request.parse(WaveForm) if request.body else WaveForm()
+    facility = facility_code(request.path["facility"])
+    return WaveRequest(facility, key, request.actor, form.cut_off or "", form.limit)
 
 
 def _key(request: ApiRequest) -> str:
@@ -78,6 +238,23 @@ ROUTES = {
     "POST /warehouse/tasks/{id}/complete": complete,
     "GET /warehouse/{facility}/putbacks": put_backs,
     "POST /warehouse/putbacks/{id}/done": put_back,
+    "POST /warehouse/{facility}/next": next_walk,
+    "GET /warehouse/walks/{id}": show_walk,
+    "POST /warehouse/walks/{id}/start": start_walk,
+    "POST /warehouse/walks/{id}/scans": scan_walk,
+    "POST /warehouse/walks/{id}/short": short_walk,
+    "POST /warehouse/walks/{id}/skip": skip_bin,
+    "POST /warehouse/walks/{id}/hand-over": hand_over,
+    "POST /warehouse/walks/{id}/complete": complete_walk,
+    "POST /warehouse/{facility}/waves/preview": preview_wave,
+    "POST /warehouse/{facility}/waves": release_wave,
+    "GET /warehouse/{facility}/waves": list_waves,
+    "GET /warehouse/waves/{id}": show_wave,
+    "POST /warehouse/waves/{id}/cancel": cancel_wave,
+    "GET /warehouse/{facility}/floor": show_floor,
+    "PUT /warehouse/{facility}/layout": put_layout,
+    "PUT /warehouse/{facility}/rules": put_rules,
+    "PUT /warehouse/{facility}/cartons": put_cartons,
 }
 
 

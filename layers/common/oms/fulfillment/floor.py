@@ -12,10 +12,11 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from typing import Any
 
 from oms.fulfillment.facilities import bins
-from oms.fulfillment.pausing import held
+from oms.fulfillment.pausing import begun_anew
+from oms.fulfillment.refusing import refusal, refuse_scan
 from oms.fulfillment.shipments import (
     DONE_IN,
     DynamoShipments,
@@ -31,7 +32,7 @@ from oms.fulfillment.shipments import (
 from oms.inventory.model import Location, Product
 from oms.inventory.movements import Loss, write_off
 from oms.inventory.store import DynamoInventory
-from oms.orders.backordering import SHORT_PICK, queue_writes
+from oms.orders.backordering import queue_writes
 from oms.orders.model import Event, Order
 from oms.orders.store import Change, DynamoOrders
 from oms.runtime import errors, telemetry
@@ -63,6 +64,25 @@ class Scanned:
         """What must be equal for two scans with one key to be the same scan."""
         told = (self.sku, self.barcode, str(self.quantity), self.bin)
         return hashlib.sha256("\x1f".join(told).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class WalkPart:
+    """What a walk has got for one parcel: units by SKU, the bins they came from, and the tote they are in."""
+
+    walk_id: str
+    got: Mapping[str, int]
+    bins: Mapping[str, str]
+    tote: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Units that are not in their bin."""
+
+    sku: str
+    quantity: int
+    bin: str
 
 
 def task_id(shipment_id: str, kind: str) -> str:
@@ -195,29 +215,32 @@ class Floor:
             "remaining": max(0, required - counted.scanned),
         }
 
-    def short(self, task: str, sku: str, quantity: int, reason: str, actor: str) -> dict[str, Any]:
+    def short(
+        self, task: str, sku: str, quantity: int, reason: str, actor: str, *, bin: str = "", on_walks: bool = False
+    ) -> dict[str, Any]:
         """Say that units to be picked are not there.
 
-        They leave the books at once with a movement that says why; the parcel stops, and the order waits under an
-        ``inventory`` hold for the warehouse. Raises ``NotFound``, and ``Conflict`` when the task is no open pick or
-        has seen those units.
+        They leave the books at once with a movement that says why; the parcel stops, and the order's next run takes
+        their like from wherever some are, or puts the order before a person. ``bin`` is where they were looked for;
+        ``on_walks`` also stops a parcel that other walks bring units of. Raises ``NotFound``, and ``Conflict`` when the
+        task is no open pick or has seen those units.
         """
         shipment_id, kind = parse_task_id(task)
         if kind != "pick":
-            raise _refusal("not_a_pick", "Only a pick can be short; report damage while packing as a stock movement.")
+            raise refusal("not_a_pick", "Only a pick can be short; report damage while packing as a stock movement.")
 
         def missing(order: Order) -> Change:
             shipment = self.shipments.get(shipment_id)
-            _require_open(shipment, kind)
+            _require_open(shipment, kind, on_walks=on_walks)
             required, seen = shipment.required.get(sku, 0), shipment.picked.get(sku, 0)
             if quantity > required - seen:
-                raise _refusal(
+                raise refusal(
                     "too_many",
                     f"{max(0, required - seen)} units of {sku} are still to be picked, so {quantity} cannot be short.",
                     expected=_expected(shipment, kind),
                     scanned={"sku": sku, "quantity": quantity},
                 )
-            return self._without(order, shipment, sku, quantity, reason, actor)
+            return self._without(order, shipment, Missing(sku, quantity, bin), reason, actor)
 
         order_id, _ = parse_shipment_id(shipment_id)
         order = change_with_shipments(self.orders, order_id, missing, self.clock())
@@ -245,7 +268,7 @@ class Floor:
             lacking = [entry for entry in _expected(shipment, kind) if entry["remaining"]]
             if lacking:
                 names = ", ".join(f"{entry['remaining']} of {entry['sku']}" for entry in lacking)
-                raise _refusal("task_incomplete", f"Still to be scanned: {names}.", expected=lacking)
+                raise refusal("task_incomplete", f"Still to be scanned: {names}.", expected=lacking)
             # A parcel that went on after a short pick may have all it needs before anybody begins.
             begun, _ = _begun(shipment, kind, actor)
             after = replace(begun.moved_to(_DONE[kind]), task=_ended(begun, "done"))
@@ -253,6 +276,36 @@ class Floor:
 
         self._work_on(shipment_id, done)
         return {"task_id": task, "state": "done", "status": _DONE[kind].value}
+
+    def bring(self, shipment_id: str, part: WalkPart, actor: str) -> Shipment:
+        """Give a parcel what a walk has got for it. The last of its walks completes its pick, and the workflow goes on;
+        a parcel that does not name the walk any more is left as it is."""
+
+        def arrived(shipment: Shipment) -> Step | None:
+            if part.walk_id not in shipment.walks:
+                return None
+            after, taken = self._brought(shipment, part)
+            after, event = _begun(after, "pick", actor)
+            if after.walks or any(entry["remaining"] for entry in _expected(after, "pick")):
+                return after, event, taken
+            done = replace(after.moved_to(ShipmentStatus.PICKED), task=_ended(after, "done"))
+            return done, Event(_DONE_EVENT["pick"], actor, f"walk {part.walk_id}", _which(shipment)), taken
+
+        return self._work_on(shipment_id, arrived)
+
+    def _brought(self, shipment: Shipment, part: WalkPart) -> tuple[Shipment, list[Write]]:
+        """The parcel with what a walk has brought, waiting for its other walks, and the actions that take the units
+        out of their bins."""
+        now, required = self.clock(), shipment.required
+        picked, taken = dict(shipment.picked), list[Write]()
+        for sku, units in sorted(part.got.items()):
+            more = min(units, required.get(sku, 0) - picked.get(sku, 0))
+            if more > 0:
+                place = self.inventory.location(sku, shipment.facility)
+                taken.append(self.inventory.pick(place, more, part.bins.get(sku, ""), now))
+                picked[sku] = picked.get(sku, 0) + more
+        walks = tuple(each for each in shipment.walks if each != part.walk_id)
+        return replace(shipment, picked=picked, walks=walks, tote=part.tote or shipment.tote), taken
 
     # ---- inside --------------------------------------------------------------------------------------------------
 
@@ -278,9 +331,9 @@ class Floor:
             return replace(after, version=seen.version + 1)
         raise Contention(f"shipment {shipment_id}")
 
-    def _without(self, order: Order, shipment: Shipment, sku: str, quantity: int, reason: str, actor: str) -> Change:
-        """The change that takes missing units out of a parcel and off the books, and holds the order."""
-        now = self.clock()
+    def _without(self, order: Order, shipment: Shipment, missing: Missing, reason: str, actor: str) -> Change:
+        """The change that takes missing units out of a parcel and off the books, and begins the order anew."""
+        now, sku, quantity = self.clock(), missing.sku, missing.quantity
         kept, freed = _taken_out(order, shipment, sku, quantity)
         required = kept.required
         picked = {name: min(units, required[name]) for name, units in kept.picked.items() if name in required}
@@ -290,7 +343,7 @@ class Floor:
         writes: list[Write] = [self.shipments.put(shipment, after)]
         writes += write_off(
             self.inventory,
-            Loss(sku, shipment.facility, quantity, freed.pop(sku, 0), back.get(sku, 0)),
+            Loss(sku, shipment.facility, quantity, freed.pop(sku, 0), back.get(sku, 0), missing.bin),
             reason=reason,
             actor=actor,
             cause=cause,
@@ -301,10 +354,10 @@ class Floor:
             for name, units in sorted(freed.items())
         ]
         oversold = {**order.oversold, sku: order.oversold.get(sku, 0) + quantity}
-        stopped = held(replace(order, oversold=oversold), "inventory", f"{SHORT_PICK} {sku}", "warehouse", now)
-        writes += queue_writes(self.inventory, order, stopped, now)
+        again = begun_anew(replace(order, oversold=oversold))
+        writes += queue_writes(self.inventory, order, again, now)
         data = {**_which(shipment), "sku": sku, "units": quantity}
-        return Change(stopped, Event("PickShort", actor, reason, data), writes)
+        return Change(again, Event("PickShort", actor, reason, data), writes)
 
 
 def _check(shipment: Shipment, kind: str, sku: str, scanned: Scanned, place: Location | None) -> None:
@@ -313,17 +366,17 @@ def _check(shipment: Shipment, kind: str, sku: str, scanned: Scanned, place: Loc
     what = {"sku": sku or None, "barcode": scanned.barcode or None, "quantity": scanned.quantity}
     wanted = next((entry for entry in expected if entry["sku"] == sku), None)
     if not sku:
-        _refuse("unknown_barcode", f"No product has the barcode {scanned.barcode}.", expected, what)
+        refuse_scan("unknown_barcode", f"No product has the barcode {scanned.barcode}.", expected, what)
     elif wanted is None:
         names = ", ".join(str(entry["sku"]) for entry in expected if entry["remaining"]) or "nothing more"
-        _refuse("wrong_item", f"This parcel needs {names}; scanned was {sku}.", expected, what)
+        refuse_scan("wrong_item", f"This parcel needs {names}; scanned was {sku}.", expected, what)
     elif scanned.quantity > wanted["remaining"]:
         told = f"{wanted['remaining']} more of {sku} belong in this parcel; scanned were {scanned.quantity}."
-        _refuse("too_many", told, expected, what)
+        refuse_scan("too_many", told, expected, what)
     if scanned.bin and place and scanned.bin not in place.pickable:
         first = next(iter(place.pickable), None)
         told = f"{sku} is to be picked from {first}, not from {scanned.bin}."
-        _refuse("wrong_bin", told, expected, {**what, "bin": scanned.bin, "expected_bin": first})
+        refuse_scan("wrong_bin", told, expected, {**what, "bin": scanned.bin, "expected_bin": first})
 
 
 def _taken_out(order: Order, shipment: Shipment, sku: str, quantity: int) -> tuple[Shipment, Counter[str]]:
@@ -358,23 +411,18 @@ def _ended(shipment: Shipment, state: str) -> Task | None:
     return replace(shipment.task, state=state) if shipment.task else None
 
 
-def _require_open(shipment: Shipment, kind: str) -> None:
+def _require_open(shipment: Shipment, kind: str, *, on_walks: bool = False) -> None:
+    """Raises ``Conflict`` unless there is such a task to do now that no walk does."""
     task = shipment.task
+    if kind == "pick" and shipment.walks and not on_walks:
+        told = f"This parcel is picked on {' and '.join(shipment.walks)}."
+        raise refusal("on_a_walk", told, walks=list(shipment.walks))
     if task is None or task.kind != kind or task.state != "open":
-        raise _refusal(
+        raise refusal(
             "task_not_open",
             f"There is no {kind} to do for this parcel now: it is {shipment.status.value}.",
             shipment_status=shipment.status.value,
         )
-
-
-def _refusal(code: str, detail: str, **extra: Any) -> errors.Conflict:
-    return errors.Conflict(detail, extra={"code": code, **extra})
-
-
-def _refuse(code: str, detail: str, expected: list[dict[str, Any]], scanned: Mapping[str, Any]) -> NoReturn:
-    telemetry.count("WrongScans")
-    raise _refusal(code, detail, expected=expected, scanned=dict(scanned))
 
 
 def _which(shipment: Shipment) -> dict[str, Any]:

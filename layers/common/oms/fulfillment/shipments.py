@@ -131,6 +131,10 @@ class Shipment:
     picked: Mapping[str, int] = field(default_factory=dict)
     packed: Mapping[str, int] = field(default_factory=dict)
     task: Task | None = None
+    walks: tuple[str, ...] = ()
+    """The walks that still have to bring units of it: while there are any, nobody picks it by its task."""
+    tote: str = ""
+    """Where its picked units are until they are packed."""
     scans: tuple[Scan, ...] = ()
     carrier_shipment_id: str = ""
     label: Label | None = None
@@ -178,10 +182,11 @@ class Shipment:
         return carried
 
     def moved_to(self, status: ShipmentStatus) -> Shipment:
-        """The shipment in another status. Raises ``IllegalMove``."""
+        """The shipment in another status; one that stops is on no walk any more. Raises ``IllegalMove``."""
         if status not in NEXT[self.status]:
             raise IllegalMove(f"{self.status} → {status}")
-        return replace(self, status=status)
+        stops = status in (ShipmentStatus.SHORT, ShipmentStatus.CANCELLED)
+        return replace(self, status=status, walks=() if stops else self.walks)
 
 
 def parse_shipment_id(shipment_id: str) -> tuple[str, int]:
@@ -190,6 +195,12 @@ def parse_shipment_id(shipment_id: str) -> tuple[str, int]:
     if not order_id or not (number.isascii() and number.isdigit()):
         raise errors.NotFound("There is no such shipment.")
     return order_id, int(number)
+
+
+def shipment_key(shipment_id: str) -> tuple[str, str]:
+    """Where a shipment is kept. Raises ``NotFound`` for anything that is no shipment's id."""
+    order_id, number = parse_shipment_id(shipment_id)
+    return order_key(order_id), _sk(number)
 
 
 class DynamoShipments:
@@ -334,7 +345,8 @@ def work_rank(shipment: Shipment) -> str:
 
 
 def shipment_to_item(shipment: Shipment) -> Item:
-    """The shipment's item; it stands in the queue of work (and its index) only while a task is open."""
+    """The shipment's item; it stands in the queue of work (and its index) only while a task is open that no
+    walk does."""
     item: Item = {
         "pk": order_key(shipment.order_id),
         "sk": _sk(shipment.number),
@@ -367,6 +379,8 @@ def shipment_to_item(shipment: Shipment) -> Item:
             {"key": scan.key, "digest": scan.digest, "sku": scan.sku, "scanned": scan.scanned}
             for scan in shipment.scans
         ],
+        "walks": list(shipment.walks),
+        "tote": shipment.tote,
         "carrier_shipment_id": shipment.carrier_shipment_id,
         "label": label
         and {
@@ -385,7 +399,7 @@ def shipment_to_item(shipment: Shipment) -> Item:
         "owes_places": shipment.owes_places,
     }
     item.update({key: value for key, value in optional.items() if value})
-    if task and task.state == "open":
+    if task and task.state == "open" and not (task.kind == "pick" and shipment.walks):
         item["work_queue"] = f"{shipment.facility}#{task.kind}"
         item["work_rank"] = work_rank(shipment)
     return item
@@ -408,6 +422,8 @@ def shipment_from_item(item: Mapping[str, Any]) -> Shipment:
         packed=item.get("packed", {}),
         task=Task(**item["task"]) if "task" in item else None,
         scans=tuple(Scan(**scan) for scan in item.get("scans", [])),
+        walks=tuple(item.get("walks", ())),
+        tote=item.get("tote", ""),
         carrier_shipment_id=item.get("carrier_shipment_id", ""),
         label=Label(**item["label"]) if "label" in item else None,
         shipped_at=item.get("shipped_at", ""),

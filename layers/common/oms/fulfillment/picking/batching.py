@@ -35,11 +35,13 @@ class PickOrder:
 
     order_id: str
     picks: tuple[Pick, ...]
+    size: int | None = None
+    """What it takes of the capacity where that is not its items: one slot of a cart, for example."""
 
     @property
     def items(self) -> int:
         """How much of the capacity it takes."""
-        return sum(pick.quantity for pick in self.picks)
+        return sum(pick.quantity for pick in self.picks) if self.size is None else self.size
 
 
 @dataclass(frozen=True, slots=True)

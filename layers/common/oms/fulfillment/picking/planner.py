@@ -21,6 +21,8 @@ class ShipmentPicks:
 
     shipment_id: str
     bins: Mapping[str, int]
+    size: int | None = None
+    """What it takes of a walk's capacity where that is not its units: one tote of a cluster cart, for example."""
 
     @property
     def units(self) -> int:
@@ -119,7 +121,9 @@ class SingleBlockPlanner:
     def _order(self, shipment: ShipmentPicks) -> PickOrder | None:
         picks = [(self.bins.spot(name), units) for name, units in shipment.bins.items()]
         known = tuple(Pick(spot, units) for spot, units in picks if spot is not None)
-        return PickOrder(shipment.shipment_id, known) if known and len(known) == len(picks) else None
+        if not known or len(known) < len(picks):
+            return None
+        return PickOrder(shipment.shipment_id, known, shipment.size)
 
     def _walks(self, orders: list[PickOrder], capacity: int, shipments: Sequence[ShipmentPicks]) -> list[Walk]:
         layout = self.bins.layout
