@@ -17,6 +17,8 @@ from pydantic.json_schema import models_json_schema
 
 from oms.fulfillment.forms import (
     CartonsForm,
+    CompleteForm,
+    LabelsForm,
     LayoutForm,
     RulesForm,
     ScanForm,
@@ -573,6 +575,7 @@ ANSWERS: dict[str, Schema] = {
             "placed_at": TIME,
             "deadline": _or_null(TIME),
             "started_by": _or_null(TEXT),
+            "tote": _or_null(TEXT),
             "units": _list(
                 _object(
                     {
@@ -583,6 +586,7 @@ ANSWERS: dict[str, Schema] = {
                         "title": _or_null(TEXT),
                         "barcodes": _list(TEXT),
                         "bin": _or_null(TEXT),
+                        "track": _list({"enum": ["serial", "lot", "expiry"]}),
                     }
                 )
             ),
@@ -686,8 +690,21 @@ ANSWERS: dict[str, Schema] = {
     "Floor": _object(
         {"facility": TEXT, "layout": _or_null(ANY_OBJECT), "rules": ANY_OBJECT, "cartons": _list(ANY_OBJECT)}
     ),
+    "Cartons": _object(
+        {
+            "shipment_id": TEXT,
+            "cartons": _list(
+                _object({"carton": TEXT, "inner_mm": _list(COUNT), "units": _map(COUNT), "weight_grams": COUNT})
+            ),
+            "left_out": _map(COUNT),
+        }
+    ),
+    "Document": {"type": "string", "format": "binary"},
     "Completed": _object({"task_id": TEXT, "state": TEXT, "status": TEXT}),
 }
+
+
+PDF, ZPL = ("application/pdf",), ("application/zpl",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -708,6 +725,7 @@ class Operation:
     patch: bool = False
     """Takes a JSON merge patch of what it answers."""
     problems: tuple[int, ...] = ()
+    media: tuple[str, ...] = ("application/json",)
 
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -993,7 +1011,16 @@ OPERATIONS: tuple[Operation, ...] = (
         ShortForm,
         problems=(409,),
     ),
-    Operation("POST /warehouse/tasks/{id}/complete", "Finish a task", "warehouse", "Completed", problems=(409,)),
+    Operation(
+        "POST /warehouse/tasks/{id}/complete",
+        "Finish a task",
+        "warehouse",
+        "Completed",
+        200,
+        CompleteForm,
+        form_required=False,
+        problems=(409,),
+    ),
     Operation(
         "GET /warehouse/{facility}/putbacks",
         "Picked units that belong on their shelf again",
@@ -1063,6 +1090,28 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST /warehouse/waves/{id}/cancel", "Take back what nobody has begun", "ops warehouse", "Wave", problems=(409,)
     ),
+    Operation("GET /warehouse/shipments/{id}/cartons", "Cartons for a parcel", "warehouse", "Cartons"),
+    Operation(
+        "GET /warehouse/shipments/{id}/packing-slip", "What lies in a parcel", "warehouse", "Document", media=PDF
+    ),
+    Operation(
+        "GET /warehouse/shipments/{id}/label",
+        "The house's own label of a parcel",
+        "warehouse",
+        "Document",
+        query=("format",),
+        media=(*PDF, *ZPL),
+    ),
+    Operation("GET /warehouse/walks/{id}/pick-list", "A walk on paper", "warehouse", "Document", media=PDF),
+    Operation(
+        "POST /warehouse/{facility}/labels",
+        "Labels for bins or totes",
+        "warehouse",
+        "Document",
+        200,
+        LabelsForm,
+        media=(*PDF, *ZPL),
+    ),
     Operation(
         "GET /warehouse/{facility}/floor", "Layout, rules and cartons", "ops warehouse", "Floor", problems=(422,)
     ),
@@ -1106,7 +1155,7 @@ def _spell(operation: Operation) -> Schema:
         "responses": {
             str(operation.status): {
                 "description": "done",
-                "content": {"application/json": {"schema": _ref(operation.answer)}},
+                "content": {media: {"schema": _ref(operation.answer)} for media in operation.media},
             },
             **{str(status): _problem() for status in _problems(operation)},
         },

@@ -6,13 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 from oms.bootstrap import app
 from oms.fulfillment.floor import Floor, Scanned
-from oms.fulfillment.forms import ScanForm, ShortForm, SkipForm, WalkScanForm, WalkShortForm, facility_code
+from oms.fulfillment.forms import (
+    CompleteForm,
+    ScanForm,
+    ShortForm,
+    SkipForm,
+    WalkScanForm,
+    WalkShortForm,
+    facility_code,
+)
+from oms.fulfillment.packing import BoxTold
 from oms.fulfillment.putbacks import open_put_backs, put_back_done
 from oms.fulfillment.walking import Walking, WalkInput
 from oms.runtime.http import ApiRequest, ApiResponse, dispatch
 from oms.runtime.telemetry import entry_point
 
 if TYPE_CHECKING:
+    from oms.fulfillment.printing import Printing
     from oms.fulfillment.waves import PlanWork, WaveRequest
 
 GROUP = "warehouse"
@@ -37,7 +47,15 @@ def scan(request: ApiRequest) -> ApiResponse:
     """Count items into a task; a scan sent again under its Idempotency-Key counts once."""
     floor = _floor(request)
     form = request.parse(ScanForm)
-    scanned = Scanned(form.sku or "", form.barcode or "", form.quantity, form.bin or "")
+    scanned = Scanned(
+        form.sku or "",
+        form.barcode or "",
+        form.quantity,
+        form.bin or "",
+        form.serial or "",
+        form.lot or "",
+        form.expires.isoformat() if form.expires else "",
+    )
     return ApiResponse(200, floor.scan(request.path["id"], scanned, request.actor, _key(request)))
 
 
@@ -50,7 +68,10 @@ def short(request: ApiRequest) -> ApiResponse:
 
 def complete(request: ApiRequest) -> ApiResponse:
     """Finish a task."""
-    return ApiResponse(200, _floor(request).complete(request.path["id"], request.actor))
+    floor = _floor(request)
+    form = request.parse(CompleteForm) if request.body else CompleteForm()
+    told = BoxTold(form.weight_grams or 0, form.carton or "", form.reason or "")
+    return ApiResponse(200, floor.complete(request.path["id"], request.actor, told))
 
 
 def put_backs(request: ApiRequest) -> ApiResponse:
@@ -147,6 +168,48 @@ def cancel_wave(request: ApiRequest) -> ApiResponse:
     return ApiResponse(200, _planner(request).cancel(request.path["id"]))
 
 
+# ---- what is printed -------------------------------------------------------------------------------------------------
+
+
+def suggest_cartons(request: ApiRequest) -> ApiResponse:
+    """Suggest cartons for a parcel."""
+    from oms.fulfillment.packing import suggest, suggestion_view
+
+    printing = _printing(request)
+    shipment, products = printing.parcel(request.path["id"])
+    plan = printing.plan(shipment.facility)
+    return ApiResponse(200, suggestion_view(shipment, suggest(shipment.required, products, plan.cartons)))
+
+
+def packing_slip(request: ApiRequest) -> ApiResponse:
+    """Print what lies in a parcel."""
+    return _printed(_printing(request).packing_slip(request.path["id"]))
+
+
+def parcel_label(request: ApiRequest) -> ApiResponse:
+    """Print the house's own label of a parcel."""
+    zpl = request.query.get("format") == "zpl"
+    return _printed(_printing(request).parcel_label(request.path["id"], zpl=zpl), zpl=zpl)
+
+
+def pick_list(request: ApiRequest) -> ApiResponse:
+    """Print a walk."""
+    from oms.fulfillment.documents import pick_list
+
+    return _printed(pick_list(_walking(request).show(request.path["id"])))
+
+
+def print_labels(request: ApiRequest) -> ApiResponse:
+    """Print labels for bins or totes."""
+    from oms.fulfillment.forms import LabelsForm
+
+    printing = _printing(request)
+    form = request.parse(LabelsForm)
+    zpl = form.format == "zpl"
+    facility = facility_code(request.path["facility"])
+    return _printed(printing.labels(facility, form.kind, form.codes, zpl=zpl), zpl=zpl)
+
+
 # ---- the floor itself ------------------------------------------------------------------------------------------------
 
 
@@ -216,6 +279,18 @@ def _planner(request: ApiRequest) -> PlanWork:
     return PlanWork(parts.orders, parts.inventory, parts.clock)
 
 
+def _printing(request: ApiRequest) -> Printing:
+    from oms.fulfillment.printing import Printing
+
+    request.require_group(GROUP)
+    parts = app()
+    return Printing(parts.orders, parts.inventory)
+
+
+def _printed(document: bytes, *, zpl: bool = False) -> ApiResponse:
+    return ApiResponse(200, document, {"content-type": "application/zpl" if zpl else "application/pdf"})
+
+
 def _wave(request: ApiRequest, key: str) -> WaveRequest:
     from oms.fulfillment.forms import WaveForm
     from oms.fulfillment.waves import WaveRequest
@@ -251,6 +326,11 @@ ROUTES = {
     "GET /warehouse/{facility}/waves": list_waves,
     "GET /warehouse/waves/{id}": show_wave,
     "POST /warehouse/waves/{id}/cancel": cancel_wave,
+    "GET /warehouse/shipments/{id}/cartons": suggest_cartons,
+    "GET /warehouse/shipments/{id}/packing-slip": packing_slip,
+    "GET /warehouse/shipments/{id}/label": parcel_label,
+    "GET /warehouse/walks/{id}/pick-list": pick_list,
+    "POST /warehouse/{facility}/labels": print_labels,
     "GET /warehouse/{facility}/floor": show_floor,
     "PUT /warehouse/{facility}/layout": put_layout,
     "PUT /warehouse/{facility}/rules": put_rules,

@@ -8,6 +8,7 @@ carry is asked for explicitly.
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -230,6 +231,8 @@ class Shop:
         if body is not None:
             event["body"] = body if isinstance(body, str) else json.dumps(body)
         answer = import_module(f"functions.{entry}").handler(event, Context())
+        if answer["isBase64Encoded"]:
+            return Answer(answer["statusCode"], answer["headers"], b64decode(answer["body"]))
         told = Answer(answer["statusCode"], answer["headers"], json.loads(answer["body"]) if answer["body"] else None)
         _keeps_the_contract(route, told)
         return told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def waiting(name: str, *bins: str, units: int = 1, codes: str = "", due: str = "
     return Waiting(name, places, f"9999#{name}", codes, due)
 
 
-def plan(site: Site | None = SITE, **rules: object) -> FloorPlan:
+def plan(site: Site | None = SITE, **rules: Any) -> FloorPlan:
     return FloorPlan("main", site, Rules(**{"search_seconds": 0, **rules}))
 
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from oms.fulfillment.carrier import Carrier, CarrierRefused, Parcel, Quote, Rate
 from oms.fulfillment.carrier import Label as CarrierLabel
 from oms.fulfillment.facilities import address_of, facility_address
+from oms.fulfillment.packing import as_packed
 from oms.fulfillment.pausing import ALIVE, OrderHeld, ParcelClosed, held, require_released, require_run
 from oms.fulfillment.shipments import (
     LEFT,
@@ -253,7 +254,12 @@ def choose_rate(rates: tuple[Rate, ...], shipping_method: str) -> Rate:
 
 
 def parcel_of(shipment: Shipment, products: Mapping[str, Product]) -> Parcel:
-    """What the carrier is told: the units' weight, and a box of their volume into which the longest of them fits."""
+    """What the carrier is told: the parcel as it was packed, and where nobody said, a guess from its products."""
+    return as_packed(shipment, _guessed(shipment, products))
+
+
+def _guessed(shipment: Shipment, products: Mapping[str, Product]) -> Parcel:
+    """The units' weight, and a box of their volume into which the longest of them fits."""
     grams, volume, largest = 0, 0, (1, 1, 1)
     measured = True
     for sku, units in shipment.required.items():

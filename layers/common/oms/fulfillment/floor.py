@@ -15,10 +15,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from oms.fulfillment.facilities import bins
+from oms.fulfillment.floorplan import floor_plan
+from oms.fulfillment.packing import BoxTold, boxed, captured
 from oms.fulfillment.pausing import begun_anew
 from oms.fulfillment.refusing import refusal, refuse_scan
 from oms.fulfillment.shipments import (
     DONE_IN,
+    Box,
+    Capture,
     DynamoShipments,
     Scan,
     Shipment,
@@ -59,10 +63,14 @@ class Scanned:
     barcode: str = ""
     quantity: int = 1
     bin: str = ""
+    serial: str = ""
+    lot: str = ""
+    expires: str = ""
+    """The day after which it must not be sold, as ``2027-01-31``."""
 
     def digest(self) -> str:
         """What must be equal for two scans with one key to be the same scan."""
-        told = (self.sku, self.barcode, str(self.quantity), self.bin)
+        told = (self.sku, self.barcode, str(self.quantity), self.bin, self.serial, self.lot, self.expires)
         return hashlib.sha256("\x1f".join(told).encode()).hexdigest()[:16]
 
 
@@ -183,6 +191,8 @@ class Floor:
         marker = hashlib.sha256(f"{kind}\x1f{key}".encode()).hexdigest()[:16] if key else ""
         sku = scanned.sku or self.inventory.sku_of_barcode(scanned.barcode) or ""
         counted = Scan(marker, scanned.digest(), sku, 0)
+        product = self.inventory.product(sku) if kind == "pack" and sku else None
+        track = product.track if product else ()
 
         def count(shipment: Shipment) -> Step | None:
             nonlocal counted
@@ -196,10 +206,15 @@ class Floor:
             place = self.inventory.location(sku, shipment.facility) if kind == "pick" and sku else None
             _check(shipment, kind, sku, scanned, place)
             after, event = _begun(shipment, kind, actor)
+            now = self.clock()
             total = after.scanned(kind).get(sku, 0) + scanned.quantity
             counted = replace(counted, scanned=total)
             seen = {**after.scanned(kind), sku: total}
             after = replace(after, picked=seen) if kind == "pick" else replace(after, packed=seen)
+            if kind == "pack":
+                after = captured(
+                    after, Capture(sku, scanned.quantity, scanned.serial, scanned.lot, scanned.expires), track, now
+                )
             if marker:
                 after = replace(after, scans=(*after.scans, counted)[-_REMEMBERED_SCANS:])
             taken = [self.inventory.pick(place, scanned.quantity, scanned.bin, self.clock())] if place else ()
@@ -254,12 +269,14 @@ class Floor:
             "holds": sorted(order.holds),
         }
 
-    def complete(self, task: str, actor: str) -> dict[str, Any]:
-        """Finish a task whose units have all been scanned; again gives the same answer.
+    def complete(self, task: str, actor: str, told: BoxTold | None = None) -> dict[str, Any]:
+        """Finish a task whose units have all been scanned; again gives the same answer. A packed parcel may come with
+        what the scale shows and the carton it is in.
 
-        Raises ``NotFound``, and ``Conflict`` naming what is missing.
+        Raises ``NotFound``, and ``Conflict`` naming what is missing, or what is wrong with the weight or the carton.
         """
         shipment_id, kind = parse_task_id(task)
+        told = told or BoxTold()
 
         def done(shipment: Shipment) -> Step | None:
             if shipment.status in DONE_IN[kind]:
@@ -272,7 +289,12 @@ class Floor:
             # A parcel that went on after a short pick may have all it needs before anybody begins.
             begun, _ = _begun(shipment, kind, actor)
             after = replace(begun.moved_to(_DONE[kind]), task=_ended(begun, "done"))
-            return after, Event(_DONE_EVENT[kind], actor, "warehouse", _which(shipment)), ()
+            data = _which(shipment)
+            if kind == "pack":
+                after = replace(after, box=self._boxed(shipment, told), tote="")
+                if after.box:
+                    data |= {"weight_grams": after.box.weight_grams, "carton": after.box.carton}
+            return after, Event(_DONE_EVENT[kind], actor, told.reason or "warehouse", data), ()
 
         self._work_on(shipment_id, done)
         return {"task_id": task, "state": "done", "status": _DONE[kind].value}
@@ -292,6 +314,12 @@ class Floor:
             return done, Event(_DONE_EVENT["pick"], actor, f"walk {part.walk_id}", _which(shipment)), taken
 
         return self._work_on(shipment_id, arrived)
+
+    def _boxed(self, shipment: Shipment, told: BoxTold) -> Box | None:
+        if not told.weight_grams and not told.carton:
+            return None
+        products = self.inventory.products(shipment.required)
+        return boxed(shipment, told, products, floor_plan(self.inventory, shipment.facility))
 
     def _brought(self, shipment: Shipment, part: WalkPart) -> tuple[Shipment, list[Write]]:
         """The parcel with what a walk has brought, waiting for its other walks, and the actions that take the units
@@ -454,12 +482,14 @@ def _task_view(
         "placed_at": shipment.placed_at,
         "deadline": task.deadline if task else None,
         "started_by": (task.started_by if task else "") or None,
+        "tote": shipment.tote or None,
         "units": [
             {
                 **entry,
                 "title": products[entry["sku"]].title if entry["sku"] in products else None,
                 "barcodes": list(products[entry["sku"]].barcodes) if entry["sku"] in products else [],
                 "bin": places.get(entry["sku"]),
+                "track": list(products[entry["sku"]].track) if entry["sku"] in products else [],
             }
             for entry in _expected(shipment, kind)
         ],

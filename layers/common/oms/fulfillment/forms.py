@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from oms.inventory.forms import FACILITY_PATTERN
 from oms.orders.forms import Form, ShortText, Sku
@@ -26,6 +27,14 @@ class ScanForm(Form):
     sku: Sku | None = None
     quantity: Units = 1
     bin: BinName | None = None
+    serial: Barcode | None = None
+    lot: Barcode | None = None
+    expires: date | None = None
+
+    @field_validator("expires", mode="before")
+    @classmethod
+    def _is_a_day(cls, value: object) -> object:
+        return date.fromisoformat(value) if isinstance(value, str) and len(value) == 10 else value
 
     @model_validator(mode="after")
     def _names_one_item(self) -> ScanForm:
@@ -40,6 +49,22 @@ class ShortForm(Form):
     sku: Sku
     quantity: Units
     reason: ShortText
+
+
+class CompleteForm(Form):
+    """What a packer's device may say of a finished parcel; ``reason`` is why a weight that looks wrong is right."""
+
+    weight_grams: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    carton: ToteCode | None = None
+    reason: ShortText | None = None
+
+
+class LabelsForm(Form):
+    """``POST /warehouse/{facility}/labels``: labels for bins or totes, as PDF or for a thermal printer."""
+
+    kind: Literal["bin", "tote"]
+    codes: Annotated[list[ToteCode], Field(min_length=1, max_length=200)]
+    format: Literal["pdf", "zpl"] = "pdf"
 
 
 class WalkScanForm(Form):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -116,6 +116,29 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """A parcel as it was packed: grams, the carton's code, and its outer sides in millimetres. What is not known is
+    empty, or 0."""
+
+    weight_grams: int = 0
+    carton: str = ""
+    length_mm: int = 0
+    width_mm: int = 0
+    height_mm: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """What was read from units as they were packed: a serial number each, or the lot and the expiry of several."""
+
+    sku: str
+    quantity: int
+    serial: str = ""
+    lot: str = ""
+    expires: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Shipment:
     """One parcel. ``picked`` and ``packed`` count scans by SKU; ``version`` counts changes."""
 
@@ -135,6 +158,9 @@ class Shipment:
     """The walks that still have to bring units of it: while there are any, nobody picks it by its task."""
     tote: str = ""
     """Where its picked units are until they are packed."""
+    box: Box | None = None
+    captures: tuple[Capture, ...] = ()
+    """In the order of packing."""
     scans: tuple[Scan, ...] = ()
     carrier_shipment_id: str = ""
     label: Label | None = None
@@ -381,6 +407,8 @@ def shipment_to_item(shipment: Shipment) -> Item:
         ],
         "walks": list(shipment.walks),
         "tote": shipment.tote,
+        "box": asdict(shipment.box) if shipment.box else None,
+        "captures": [_without_blanks(asdict(capture)) for capture in shipment.captures],
         "carrier_shipment_id": shipment.carrier_shipment_id,
         "label": label
         and {
@@ -424,6 +452,8 @@ def shipment_from_item(item: Mapping[str, Any]) -> Shipment:
         scans=tuple(Scan(**scan) for scan in item.get("scans", [])),
         walks=tuple(item.get("walks", ())),
         tote=item.get("tote", ""),
+        box=Box(**item["box"]) if "box" in item else None,
+        captures=tuple(Capture(**capture) for capture in item.get("captures", ())),
         carrier_shipment_id=item.get("carrier_shipment_id", ""),
         label=Label(**item["label"]) if "label" in item else None,
         shipped_at=item.get("shipped_at", ""),
@@ -433,6 +463,10 @@ def shipment_from_item(item: Mapping[str, Any]) -> Shipment:
         owes_places=item.get("owes_places", False),
         version=item["version"],
     )
+
+
+def _without_blanks(values: Mapping[str, Any]) -> Item:
+    return {name: value for name, value in values.items() if value}
 
 
 def shipment_view(item: Mapping[str, Any]) -> dict[str, Any]:

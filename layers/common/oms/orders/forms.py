@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    EmailStr,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from oms.orders.pricing import CURRENCIES, SHIPPING
 
@@ -80,6 +89,24 @@ class LineForm(Form):
     quantity: Annotated[int, Field(ge=1, le=999)]
 
 
+class GiftForm(Form):
+    """A gift: no document in the parcel tells a price, and the message is printed with it."""
+
+    message: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)] | None = None
+    wrap: Literal["none", "paper"] = "none"
+
+    @field_validator("message")
+    @classmethod
+    def _is_text(cls, value: str | None) -> str | None:
+        if value and not all(line.isprintable() for line in value.split("\n")):
+            raise ValueError("must not contain control characters")
+        return value
+
+    def told(self) -> dict[str, str]:
+        """As the order keeps it."""
+        return {"wrap": self.wrap, **({"message": self.message} if self.message else {})}
+
+
 class PlaceOrderForm(Form):
     """``POST /orders``."""
 
@@ -91,6 +118,7 @@ class PlaceOrderForm(Form):
     capture: Literal["automatic", "on_shipment"] | None = None
     """When the money is taken; as the shop is set up, unless the order says."""
     note: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)] | None = None
+    gift: GiftForm | None = None
 
     @model_validator(mode="after")
     def _is_offered(self) -> PlaceOrderForm:

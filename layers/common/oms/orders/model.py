@@ -171,6 +171,8 @@ class Order:
     external_id: str = ""
     shipping_method: str = "standard"
     note: str = ""
+    gift: Mapping[str, str] = field(default_factory=dict)
+    """Not empty for a gift: how to ``wrap`` it, and the ``message`` that goes with it."""
     priority_score: int = 0
     priority_codes: str = ""
     holds: Mapping[str, Hold] = field(default_factory=dict)

@@ -114,6 +114,7 @@ class PlaceOrders:
             request_digest=digest,
             shipping_method=form.shipping_method,
             note=form.note or "",
+            gift=form.gift.told() if form.gift else {},
             priority_score=score,
             priority_codes=codes,
         )

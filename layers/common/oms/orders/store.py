@@ -267,6 +267,7 @@ def order_to_item(order: Order, now: datetime) -> Item:
         "external_id": order.external_id,
         "method": "" if order.shipping_method == "standard" else order.shipping_method,
         "note": order.note,
+        "gift": dict(order.gift),
         "score": order.priority_score,
         "codes": order.priority_codes,
         "holds": {
@@ -311,6 +312,7 @@ def order_from_item(item: Item) -> Order:
         external_id=item.get("external_id", ""),
         shipping_method=item.get("method", "standard"),
         note=item.get("note", ""),
+        gift=item.get("gift", {}),
         priority_score=item.get("score", 0),
         priority_codes=item.get("codes", ""),
         holds={kind: Hold(**hold) for kind, hold in item.get("holds", {}).items()},

@@ -152,7 +152,7 @@ def _field_error(entry: Mapping[str, Any]) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """What a route answers; ``payload=None`` sends no body."""
+    """What a route answers; ``payload=None`` sends no body, bytes go as they are (say their type in ``headers``)."""
 
     status: int
     payload: Any = None
@@ -195,6 +195,9 @@ def problem(error: Exception, request_id: str) -> ApiResponse:
 
 def _render(response: ApiResponse) -> dict[str, Any]:
     headers = {"content-type": "application/json", "cache-control": "no-store", **response.headers}
+    if isinstance(response.payload, bytes):
+        body = base64.b64encode(response.payload).decode()
+        return {"statusCode": response.status, "headers": headers, "body": body, "isBase64Encoded": True}
     body = "" if response.payload is None else json.dumps(response.payload, separators=(",", ":"), ensure_ascii=False)
     return {"statusCode": response.status, "headers": headers, "body": body, "isBase64Encoded": False}
 
