@@ -12,7 +12,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import bill, bursts, hot_sku, machine, placing, startup, throughput
+from benchmarks import bill, bursts, hot_sku, machine, placing, planning, startup, throughput
 from benchmarks.report import Progress
 
 RESULTS = Path(__file__).with_name("results.md")
@@ -35,6 +35,7 @@ def main() -> int:
     rate = throughput.measure(progress, orders=20 if quick else 200)
     burst = bursts.measure(progress, orders=200 if quick else bursts.ORDERS)
     hot = hot_sku.measure(progress, units=2_000 if quick else hot_sku.UNITS)
+    planned = planning.measure(progress, (100, 1_000) if quick else planning.SIZES)
     progress.say("done")
 
     report = "\n\n".join(
@@ -49,6 +50,7 @@ def main() -> int:
             throughput.render(rate, placing.render_cpu(placed)),
             bursts.render(burst),
             hot_sku.render(hot),
+            planning.render(planned),
         ]
     )
     if output is None:
