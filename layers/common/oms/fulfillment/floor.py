@@ -303,16 +303,22 @@ class Floor:
         """Give a parcel what a walk has got for it. The last of its walks completes its pick, and the workflow goes on;
         a parcel that does not name the walk any more is left as it is."""
 
+        def begun(shipment: Shipment) -> Step | None:
+            if part.walk_id not in shipment.walks:
+                return None
+            after, event = _begun(shipment, "pick", actor)
+            return (after, event, ()) if event else None
+
         def arrived(shipment: Shipment) -> Step | None:
             if part.walk_id not in shipment.walks:
                 return None
             after, taken = self._brought(shipment, part)
-            after, event = _begun(after, "pick", actor)
             if after.walks or any(entry["remaining"] for entry in _expected(after, "pick")):
-                return after, event, taken
+                return after, None, taken
             done = replace(after.moved_to(ShipmentStatus.PICKED), task=_ended(after, "done"))
             return done, Event(_DONE_EVENT["pick"], actor, f"walk {part.walk_id}", _which(shipment)), taken
 
+        self._work_on(shipment_id, begun)
         return self._work_on(shipment_id, arrived)
 
     def _boxed(self, shipment: Shipment, told: BoxTold) -> Box | None:
