@@ -313,7 +313,10 @@ class Cloud:
                 "signing_secret": values["Webhook"]["signing_secret"],
                 "webhook_secret": values["Webhook"]["webhook_secrets"][0],
             },
-            "easypost": {"webhook_secret": values["Carrier"]["webhook_secrets"][0]},
+            "easypost": {
+                "callback_url": f"{api}/webhooks/carriers/easypost",
+                "webhook_secret": values["Carrier"]["webhook_secrets"][0],
+            },
         }
         for name, body in told.items():
             _send("POST", f"{self.simulators}/{name}/_sim/config", body)

@@ -51,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     say(f"Stripe calls     {outputs['ApiUrl']}/webhooks/stripe")
     say(f"marketplaces     {outputs['ApiUrl']}/channels/<etsy, ebay, shopify or webhook>/callbacks")
     say(f"Amazon sends to   {outputs['AmazonEventsQueueArn']}")
+    say(f"EasyPost calls   {outputs['ApiUrl']}/webhooks/carriers/easypost")
     return 0
 
 

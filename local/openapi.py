@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from oms.fulfillment.carrier import TrackingStatus
 from oms.fulfillment.forms import (
     CartonsForm,
     CompleteForm,
@@ -28,11 +29,11 @@ from oms.fulfillment.forms import (
     WalkShortForm,
     WaveForm,
 )
+from oms.fulfillment.routing_forms import DryRunForm, FacilityForm, LabelForm, RoutingRulesForm
 from oms.inventory.forms import (
     CloseForm,
     CountForm,
     CountResultForm,
-    FacilityForm,
     JobForm,
     ListingForm,
     MovementForm,
@@ -146,6 +147,44 @@ _WAVE: dict[str, Schema] = {
     "walk_ids": _list(TEXT),
     "left_out": {"type": "integer", "minimum": 0, "description": "groups of parcels that the floor did not take"},
 }
+_TRACKING: Schema = {"enum": [status.value for status in TrackingStatus]}
+
+_EXCEPTION = _object(
+    {
+        "shipment_id": TEXT,
+        "order_id": TEXT,
+        "kind": TEXT,
+        "detail": TEXT,
+        "owner": TEXT,
+        "since": TIME,
+        "deadline": TIME,
+        "closed_at": _or_null(TIME),
+    }
+)
+
+_POINT: Schema = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+_FACILITY = _object(
+    {
+        "facility": TEXT,
+        "kind": {"enum": ["warehouse", "store", "vendor"]},
+        "address": _map(TEXT),
+        "phone": _or_null(TEXT),
+        "time_zone": TEXT,
+        "opening": _map(_list(TEXT)),
+        "holidays": _list(TEXT),
+        "cut_offs": _map(TEXT),
+        "handling_days": _map(COUNT),
+        "daily_orders": _or_null(COUNT),
+        "daily_units": _or_null(COUNT),
+        "ships": FLAG,
+        "pickup": FLAG,
+        "active": FLAG,
+        "cost": MINOR,
+        "coordinates": _or_null(_POINT),
+    }
+)
+
+_MANIFEST = _object({"manifest_id": TEXT, "carrier": TEXT, "form_url": TEXT, "parcels": COUNT, "made_at": TIME})
 
 _MESSAGE = _object(
     {
@@ -261,10 +300,16 @@ ANSWERS: dict[str, Schema] = {
                         "carrier": _or_null(TEXT),
                         "service": _or_null(TEXT),
                         "tracking_number": _or_null(TEXT),
+                        "ship_by": _or_null(TIME),
+                        "carrier_cutoff": _or_null(TIME),
                         "shipped_at": _or_null(TIME),
+                        "tracking": _or_null(_object({"status": _TRACKING, "at": TIME})),
+                        "delivered_at": _or_null(TIME),
                     }
                 )
             ),
+            "backordered_at": _or_null(TIME),
+            "delivered_at": _or_null(TIME),
         },
         {
             "note": TEXT,
@@ -369,6 +414,8 @@ ANSWERS: dict[str, Schema] = {
     ),
     "PaymentCase": _PAYMENT_CASE,
     "PaymentCases": _object({"cases": _list(_PAYMENT_CASE), "cursor": _or_null(TEXT)}),
+    "ParcelException": _EXCEPTION,
+    "ParcelExceptions": _object({"parcels": _list(_EXCEPTION), "next_cursor": _or_null(TEXT)}),
     "Received": {"type": "object", "properties": {"received": {}, "challengeResponse": TEXT}},
     "Product": _object(
         {
@@ -561,7 +608,60 @@ ANSWERS: dict[str, Schema] = {
     ),
     "Zone": _ZONE,
     "Zones": _object({"zones": _list(_ref("Zone"))}),
-    "Facility": _object({"facility": TEXT, "address": _map(TEXT), "phone": _or_null(TEXT)}),
+    "Facility": _FACILITY,
+    "Facilities": _object({"facilities": _list(_FACILITY)}),
+    "RoutingRules": _object(
+        {
+            "version": COUNT,
+            "rules": _list(
+                _object(
+                    {
+                        "name": TEXT,
+                        "when": _map(_list(TEXT)),
+                        "prefer": _list(TEXT),
+                        "exclude": _list(TEXT),
+                        "max_parcels": _or_null(COUNT),
+                        "whole": FLAG,
+                    }
+                )
+            ),
+            "places": _map(_POINT),
+            "methods": _map(_object({"days": _or_null(COUNT), "carriers": _list(TEXT), "services": _list(TEXT)})),
+        }
+    ),
+    "DayClosed": _object(
+        {
+            "facility": TEXT,
+            "manifests": _list(_MANIFEST),
+            "late": _list(_object({"shipment_id": TEXT, "status": TEXT, "ship_by": TIME})),
+        }
+    ),
+    "Manifests": _object({"facility": TEXT, "manifests": _list(_MANIFEST)}),
+    "ParcelLabel": _object(
+        {"shipment_id": TEXT, "status": TEXT, "carrier": TEXT, "service": TEXT, "tracking_number": TEXT}
+    ),
+    "DryRun": _object(
+        {
+            "basis": TEXT,
+            "orders": _list(
+                _object(
+                    {
+                        "order_id": TEXT,
+                        "before": _list(TEXT),
+                        "after": _list(TEXT),
+                        "changed": FLAG,
+                        "rules": _list(TEXT),
+                        "waits_for": _or_null(TEXT),
+                        "kilometres": COUNT,
+                    }
+                )
+            ),
+            "changed": COUNT,
+            "parcels_before": COUNT,
+            "parcels_after": COUNT,
+            "waiting": COUNT,
+        }
+    ),
     "Task": _object(
         {
             "task_id": TEXT,
@@ -842,6 +942,22 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET /payments/cases", "What disagrees about money", "ops", "PaymentCases", query=("kind", "status", "cursor")
     ),
     Operation("POST /payments/cases/{kind}/{case}/close", "Close a case", "ops", "PaymentCase", 200, CloseCaseForm),
+    Operation(
+        "GET /parcels/exceptions",
+        "Parcels that need a person, the most urgent first",
+        "agent ops warehouse",
+        "ParcelExceptions",
+        query=("cursor",),
+    ),
+    Operation(
+        "DELETE /parcels/{id}/exception",
+        "Say that a parcel needs nobody any more",
+        "agent ops",
+        "ParcelException",
+        200,
+        ReleaseForm,
+    ),
+    Operation("POST /webhooks/carriers/{carrier}", "A carrier tells where a parcel is", "signed", "Received"),
     Operation("POST /webhooks/stripe", "Stripe tells of a payment", "signed", "Received"),
     Operation(
         "POST /channels/{channel}/callbacks", "A marketplace tells of an order", "signed", "Received", problems=(412,)
@@ -989,6 +1105,30 @@ OPERATIONS: tuple[Operation, ...] = (
         key=True,
         problems=(409,),
     ),
+    Operation("GET /facilities/{facility}", "Read a facility", "agent ops pos warehouse", "Facility"),
+    Operation("GET /facilities", "All facilities", "agent ops pos warehouse", "Facilities"),
+    Operation(
+        "POST /facilities/{facility}/close",
+        "End the day: manifests, and what is late",
+        "ops warehouse",
+        "DayClosed",
+        problems=(409,),
+    ),
+    Operation("GET /facilities/{facility}/manifests", "The latest manifests", "agent ops pos warehouse", "Manifests"),
+    Operation(
+        "PUT /parcels/{id}/label",
+        "Label a parcel by hand",
+        "ops warehouse",
+        "ParcelLabel",
+        200,
+        LabelForm,
+        problems=(409,),
+    ),
+    Operation("GET /routing/rules", "Read the routing rules", "agent ops pos warehouse", "RoutingRules"),
+    Operation(
+        "PUT /routing/rules", "Replace the routing rules", "ops", "RoutingRules", 200, RoutingRulesForm, problems=(409,)
+    ),
+    Operation("POST /routing/dry-runs", "What rules would do to the last orders", "ops", "DryRun", 200, DryRunForm),
     Operation("PUT /facilities/{facility}/zones/{zone}", "The bins of a part of it", "ops", "Zone", 200, ZoneForm),
     Operation("GET /facilities/{facility}/zones", "Its zones", "agent ops pos warehouse", "Zones"),
     Operation(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from oms.bootstrap import app
+from oms.fulfillment.tracking import Troubles
 from oms.orders.forms import HoldForm, ReleaseForm
 from oms.orders.listing import list_orders
 from oms.orders.model import HOLD_KINDS
@@ -95,6 +96,20 @@ def close_case(request: ApiRequest) -> ApiResponse:
     )
 
 
+def parcel_exceptions(request: ApiRequest) -> ApiResponse:
+    """List the parcels that need a person, the most urgent first."""
+    request.require_group("agent", "ops", "warehouse")
+    return ApiResponse(200, Troubles(app().orders, app().clock).page(request.query.get("cursor")))
+
+
+def close_parcel_exception(request: ApiRequest) -> ApiResponse:
+    """Say that a parcel needs nobody any more."""
+    request.require_group("agent", "ops")
+    form = request.parse(ReleaseForm)
+    troubles = Troubles(app().orders, app().clock)
+    return ApiResponse(200, troubles.close(request.path["id"], reason=form.reason, actor=request.actor))
+
+
 ROUTES = {
     "GET /orders": list_all,
     "GET /orders/{id}/timeline": timeline,
@@ -104,6 +119,8 @@ ROUTES = {
     "POST /orders/{id}/disputes/{dispute}/evidence": submit_evidence,
     "GET /payments/cases": cases,
     "POST /payments/cases/{kind}/{case}/close": close_case,
+    "GET /parcels/exceptions": parcel_exceptions,
+    "DELETE /parcels/{id}/exception": close_parcel_exception,
 }
 
 

@@ -10,6 +10,7 @@ from oms.fulfillment.allocation import AllocateOrders
 from oms.fulfillment.dispatch import ShipParcels
 from oms.fulfillment.offering import OfferTasks
 from oms.fulfillment.pausing import PauseFulfillment
+from oms.fulfillment.resourcing import ResourceParcels
 from oms.runtime.telemetry import entry_point
 
 Event = dict[str, Any]
@@ -23,7 +24,9 @@ def allocate(event: Event) -> Event:
 
 
 def offer_pick(event: Event) -> Event:
-    """Put a pick into the queue of work under the step's token."""
+    """Put a pick into the queue of work under the step's token, unless the facility has closed meanwhile."""
+    parts = app()
+    ResourceParcels(parts.orders, parts.inventory, parts.clock).require_open(event["shipment"])
     return _offer(event, "pick")
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from oms.bootstrap import app
 from oms.channels.registry import channel_names
-from oms.fulfillment.carrier import Address
-from oms.fulfillment.facilities import Zone, put_facility, put_zone, zones
+from oms.fulfillment.facilities import Zone, put_zone, zones
 from oms.inventory.alerts import open_alerts
 from oms.inventory.backorders import queue_of
 from oms.inventory.counting import CountStock
@@ -20,7 +19,6 @@ from oms.inventory.forms import (
     CloseForm,
     CountForm,
     CountResultForm,
-    FacilityForm,
     JobForm,
     ListingForm,
     MovementForm,
@@ -186,20 +184,6 @@ def put_listing(request: ApiRequest) -> ApiResponse:
     listing = Listing(sku=product.sku, channel=channel, listing_id=listing_id, **form.terms())
     app().inventory.put_listing(listing, app().clock())
     return ApiResponse(200, {"sku": product.sku, "channel": channel, "listing_id": listing_id, **form.terms()})
-
-
-def put_facility_address(request: ApiRequest) -> ApiResponse:
-    """Enter where parcels of a facility come from."""
-    request.require_group("ops")
-    form = request.parse(FacilityForm)
-    told = form.address.model_dump(exclude_none=True)
-    put_facility(
-        app().inventory,
-        Address(**told, phone=form.phone or ""),
-        app().clock(),
-        _facility_code(request.path["facility"]),
-    )
-    return ApiResponse(200, {"facility": request.path["facility"], "address": told, "phone": form.phone})
 
 
 def stock_alerts(request: ApiRequest) -> ApiResponse:
@@ -397,7 +381,6 @@ ROUTES = {
     "GET /stock/{sku}": get_stock,
     "POST /stock/movements": move_stock,
     "PUT /stock/{sku}/listings/{channel}": put_listing,
-    "PUT /facilities/{facility}": put_facility_address,
     "GET /alerts/stock": stock_alerts,
     "GET /explain/stock/{sku}": explain_stock,
     "PUT /stock/{sku}/supplies/{supply}": put_outside_supply,

@@ -111,7 +111,7 @@ def test_an_unknown_order_or_hold_is_not_found(shop: Shop, paid: Answer) -> None
 def test_operators_enter_where_parcels_come_from(shop: Shop) -> None:
     address = {"name": "Shop", "line1": "1 Dock", "city": "Portland", "region": "OR", "postal_code": "97201"}
     answer = shop.call(
-        "inventory_sync.stock_api",
+        "fulfillment.shipping_api",
         "PUT /facilities/{facility}",
         {"address": {**address, "country": "US"}},
         path={"facility": "main"},
@@ -119,7 +119,7 @@ def test_operators_enter_where_parcels_come_from(shop: Shop) -> None:
     )
     assert answer.status == 200
     wrong = shop.call(
-        "inventory_sync.stock_api",
+        "fulfillment.shipping_api",
         "PUT /facilities/{facility}",
         {"address": {**address, "country": "US"}},
         path={"facility": "Main Hall"},

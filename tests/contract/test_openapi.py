@@ -16,6 +16,8 @@ HTTP_ENTRIES = (
     "functions.payment_webhook.webhook",
     "functions.inventory_sync.stock_api",
     "functions.fulfillment.warehouse_api",
+    "functions.fulfillment.carrier_webhook",
+    "functions.fulfillment.shipping_api",
     "functions.customer_service.api",
     "functions.messages.api",
 )

@@ -25,6 +25,7 @@ PUBLIC_ROUTES = {
     "POST /channels/{channel}/callbacks": "signed by the marketplace",
     "GET /channels/{channel}/callbacks": "eBay's challenge",
     "POST /webhooks/stripe": "signed by Stripe",
+    "POST /webhooks/carriers/{carrier}": "signed by the carrier",
 }
 
 

@@ -526,6 +526,37 @@ def legal_parcel_moves(books: Books, changes: list[Change]) -> None:
 
 
 @safety
+def tracking_never_goes_back(books: Books, changes: list[Change]) -> None:
+    """What a carrier tells late or twice does not move a parcel to an earlier stage, or to an earlier scan of one."""
+    from oms.fulfillment.carrier import TrackingStatus
+    from oms.fulfillment.tracking import stage
+
+    for change in changes:
+        if change.entity != "shipment" or change.new is None or change.old is None or "tracking" not in change.old:
+            continue
+        old, new = change.old["tracking"], change.new.get("tracking", {})
+        require(bool(new), "tracking_never_goes_back", f"{change.key}: {old['status']} was forgotten")
+        before, after = stage(TrackingStatus(old["status"])), stage(TrackingStatus(new["status"]))
+        told = f"{change.key}: {old['status']} at {old['at']} → {new['status']} at {new['at']}"
+        require((after, new["at"]) >= (before, old["at"]), "tracking_never_goes_back", told)
+
+
+@safety
+def one_label_for_each_parcel(books: Books, changes: list[Change]) -> None:
+    """No two parcels carry the same label, and a tracker leads to the parcel that carries its label."""
+    for change in changes:
+        if change.entity == "shipment" and change.new is not None and change.new.get("label", {}).get("tracker_id"):
+            if change.new["status"] == "packed":
+                continue
+            tracker = books.items["OrdersTable"].get((f"TRACKER#{change.new['label']['tracker_id']}", "TRACKER"), {})
+            require(
+                tracker.get("shipment_id") == change.new["shipment_id"],
+                "one_label_for_each_parcel",
+                f"{change.key}: its tracker leads to {tracker.get('shipment_id')}",
+            )
+
+
+@safety
 def one_parcel_per_unit(books: Books, changes: list[Change]) -> None:
     """No unit of an order is in two live parcels, and the order counts as shipped what its parcels carried."""
     for pk in _orders_in(changes):

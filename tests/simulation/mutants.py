@@ -431,9 +431,16 @@ MUTANTS = (
     Mutant(
         "a label of a parcel that will not leave is kept",
         "oms.fulfillment.voiding",
-        "carrier.void(shipment.carrier_shipment_id)",
+        "carrier.void(spare_label)",
         "pass",
         "a parcel with a label",
+    ),
+    Mutant(
+        "a carrier's late word moves a parcel back",
+        "oms.fulfillment.tracking",
+        "    return after == before and told.at > seen.at and told.status not in FINAL\n",
+        "    return True\n",
+        "carrier ‖ carrier",
     ),
     Mutant(
         "a marketplace that refuses a confirmation is asked for ever",

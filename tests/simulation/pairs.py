@@ -147,6 +147,19 @@ class Scene:
         self.system.mail.waiting.clear()
         return self
 
+    def on_the_road(self, *statuses: str) -> Scene:
+        """A parcel that left and was scanned so often; the carrier's words are on their way."""
+        self.packed().do(step("ship", shipment=True))
+        self.system.mail.waiting.clear()
+        label = self.inspector.books.order(f"ORDER#{self.order_id}")["SHIPMENT#001"]["label"]
+        for status in statuses:
+            self.later(60)
+            told = {"tracker": label["tracker_id"], "status": status}
+            self.system.control("easypost", "POST", "/_sim/track", told)
+        self.deliveries = [entry[3] for entry in self.system.mail.waiting]
+        self.system.mail.waiting.clear()
+        return self
+
     def later(self, seconds: float) -> Scene:
         """Time passes."""
         self.system.clock.advance(seconds)
@@ -225,6 +238,22 @@ def callback(channel: str) -> Start:
             "place_order/callback",
             "POST /channels/{channel}/callbacks",
             parameters={"channel": channel},
+            body=delivery.body,
+            headers=delivery.headers,
+        )
+
+    return start
+
+
+def carrier_word(index: int) -> Start:
+    """POST /webhooks/carriers/{carrier} with one of the deliveries."""
+
+    def start(scene: Scene) -> Task:
+        delivery = scene.deliveries[index]
+        return scene.system.call(
+            "fulfillment/carrier_webhook",
+            "POST /webhooks/carriers/{carrier}",
+            parameters={"carrier": "easypost"},
             body=delivery.body,
             headers=delivery.headers,
         )
@@ -375,6 +404,12 @@ def _paid_or_given_back(scene: Scene) -> bool:
     if order.status.value in {"cancelled", "expired"}:
         return bool(order.payment.captured == order.payment.refunded + order.payment.refund_due)
     return order.status.value == "confirmed" and bool(order.payment.captured == order.totals.total)
+
+
+def _delivered_once(scene: Scene) -> bool:
+    items = scene.inspector.books.order(f"ORDER#{scene.order_id}")
+    told = [item for sk, item in items.items() if sk.startswith("EVENT#") and item["type"] == "ShipmentDelivered"]
+    return items["SHIPMENT#001"]["status"] == "delivered" and len(told) == 1
 
 
 def _ended_once(scene: Scene) -> bool:
@@ -609,6 +644,18 @@ PAIRS = (
         lambda s: (s.stock(1), s.allocated()),
         (floor("pick", "short", {"sku": "A", "quantity": 1, "reason": "bin is empty"}), cancel()),
         lambda s: s.order().status.value == "cancelled",
+    ),
+    Pair(
+        "carrier ‖ carrier",
+        lambda s: (s.stock(1), s.on_the_road("in_transit", "delivered")),
+        (carrier_word(0), carrier_word(1)),
+        _delivered_once,
+    ),
+    Pair(
+        "the same word ‖ the same word",
+        lambda s: (s.stock(1), s.on_the_road("delivered")),
+        (carrier_word(0), carrier_word(0)),
+        _delivered_once,
     ),
     Pair("ship ‖ cancel", lambda s: (s.stock(1), s.packed()), (step("ship", shipment=True), cancel()), _ship_or_cancel),
     Pair(

@@ -148,11 +148,12 @@ class Mail:
             data = {"QueueUrl": self.system.cloud.queue_url("AmazonEventsQueue"), "MessageBody": delivery.body.decode()}
             self.system.cloud.execute("sqs", "SendMessage", data)
             return
-        route, entry_name, parameters = (
-            ("POST /webhooks/stripe", "payment_webhook/webhook", {})
-            if source == "stripe"
-            else ("POST /channels/{channel}/callbacks", "place_order/callback", {"channel": source})
-        )
+        channel = ("POST /channels/{channel}/callbacks", "place_order/callback", {"channel": source})
+        carrier = ("POST /webhooks/carriers/{carrier}", "fulfillment/carrier_webhook", {"carrier": source})
+        route, entry_name, parameters = {
+            "stripe": ("POST /webhooks/stripe", "payment_webhook/webhook", {}),
+            "easypost": carrier,
+        }.get(source, channel)
 
         def done(task: Task) -> None:
             status = task.result["statusCode"] if task.error is None else 500
@@ -283,8 +284,13 @@ class System:
             webhook_secret=_STOREFRONT_SECRET,
             callback_url=f"{base}/channels/webhook/callbacks",
         )
-        self.easypost = EasyPostCore(clock, lambda delivery: None)
         self.subscriber = SubscriberCore(clock, lambda delivery: None)
+        self.easypost = EasyPostCore(
+            clock,
+            lambda delivery: self.mail.post("easypost", delivery),
+            callback_url=f"{base}/webhooks/carriers/easypost",
+            webhook_secret=held["CarrierSecret"]["webhook_secrets"][0],
+        )
         self.cores: dict[str, Any] = {
             "stripe": self.stripe,
             "etsy": self.etsy,

@@ -336,12 +336,31 @@ def marketplaces_know_their_parcels(scene: Scene) -> None:
         "carrier": "USPS",
         "service": "x",
         "tracking_number": "9",
-        "tracker_id": "t",
+        "tracker_id": "",
         "label_url": "u",
         "amount": 1,
         "currency": "USD",
     }
     _put(scene, "OrdersTable", {**parcel, "pk": pk, "status": "shipped", "label": label, "shipment_id": f"{pk[6:]}.1"})
+
+
+def _seen(scene: Scene, status: str, at: str) -> None:
+    _shipment(scene, tracking={"status": status, "at": at, "detail": "", "heard_at": at})
+
+
+@plants
+def tracking_never_goes_back(scene: Scene) -> None:
+    scene.do(step("ship", shipment=True))
+    _seen(scene, "in_transit", "2027-01-15T08:00:00.000Z")
+    scene.inspector.look()
+    _seen(scene, "label_created", "2027-01-15T09:00:00.000Z")
+
+
+@plants
+def one_label_for_each_parcel(scene: Scene) -> None:
+    scene.do(step("ship", shipment=True))
+    label = _image(scene, "OrdersTable", f"ORDER#{scene.order_id}", "SHIPMENT#001")["label"]
+    _shipment(scene, label={**label, "tracker_id": "trk_of_another"})
 
 
 @plants

@@ -17,6 +17,7 @@ from tests.simulation.checkers import Inspector, Violation
 from tests.simulation.determinism import EPOCH
 from tests.simulation.faults import Plane
 from tests.simulation.pumps import Pump, SchedulePump, StreamPump, redrive
+from tests.simulation.roads import Roads
 from tests.simulation.scheduler import Task
 from tests.simulation.system import CHANNELS, System
 
@@ -119,7 +120,7 @@ class World:
             put_facility(app.inventory, staff.DOCK, now, facility)
         merchant = system._app(system.template.function_at("messages/api"))
         merchant.subscriptions.create("https://subscriber.test/", sorted(TYPES), (), "a system of the merchant's", now)
-        system.pumps += [staff.Floor(self), staff.Desk(self)]
+        system.pumps += [staff.Floor(self), staff.Desk(self), Roads(self)]
         self.inspector.look()
 
     @property

@@ -53,6 +53,7 @@ QUEUES = (
 )
 CHANNELS = ("etsy", "ebay", "shopify", "amazon", "webhook")
 STRIPE_SECRET = "whsec_test"
+CARRIER_SECRET = "s\u00e9cret of the carrier"
 STAFF_CLAIMS = {"cognito:groups": "[agent ops pos warehouse]", "cognito:username": "kim"}
 
 
@@ -100,7 +101,12 @@ class Shop:
             search_lag_seconds=0.0,
         )
         self.webhook = WebhookCore(clock, self.deliveries.append, callback_url=f"{API}/channels/webhook/callbacks")
-        self.easypost = EasyPostCore(clock, self.deliveries.append)
+        self.easypost = EasyPostCore(
+            clock,
+            self.deliveries.append,
+            callback_url=f"{API}/webhooks/carriers/easypost",
+            webhook_secret=CARRIER_SECRET,
+        )
         cores: dict[str, Core] = {
             "stripe": self.stripe,
             "etsy": self.etsy,
@@ -196,7 +202,7 @@ class Shop:
                 "signing_secret": webhook.SIGNING_SECRET,
                 "webhook_secrets": [webhook.WEBHOOK_SECRET],
             },
-            "carrier": {"api_key": "EZTK_local", "webhook_secrets": ["whsec_carrier"]},
+            "carrier": {"api_key": "EZTK_local", "webhook_secrets": [CARRIER_SECRET]},
         }
 
     def later(self, **delta: float) -> None:
@@ -270,6 +276,14 @@ class Shop:
         if path == "/webhooks/stripe":
             return self.call(
                 "payment_webhook.webhook", "POST /webhooks/stripe", delivery.body.decode(), headers=delivery.headers
+            )
+        if path == "/webhooks/carriers/easypost":
+            return self.call(
+                "fulfillment.carrier_webhook",
+                "POST /webhooks/carriers/{carrier}",
+                delivery.body.decode(),
+                headers=delivery.headers,
+                path={"carrier": "easypost"},
             )
         channel = path.split("/")[2]
         headers = {name.lower(): value for name, value in delivery.headers.items()}

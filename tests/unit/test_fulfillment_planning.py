@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from oms.fulfillment.allocation import PARCEL_SKUS, StockMissing, plan
-from oms.fulfillment.carrier import CarrierRefused, Rate
-from oms.fulfillment.dispatch import choose_rate, parcel_of
+from oms.fulfillment.carrier import Address, CarrierRefused, Rate
+from oms.fulfillment.dispatch import parcel_of
+from oms.fulfillment.labelling import Terms, choose_rate, customs_of
 from oms.fulfillment.offering import TASK_TIMEOUT
 from oms.fulfillment.pausing import run_name, run_number
+from oms.fulfillment.routing import PARCEL_SKUS, StockMissing, plan
 from oms.fulfillment.shipments import (
     NEXT,
     IllegalMove,
@@ -149,13 +150,56 @@ def test_cancelled_lines_and_discounts_need_no_money() -> None:
 # ---- the carrier -----------------------------------------------------------------------------------------------------
 
 
-def test_the_cheapest_offer_is_taken_and_for_express_the_fastest() -> None:
-    slow, fast = Rate("r1", "USPS", "Ground", 600, "USD", 5), Rate("r2", "USPS", "Express", 3000, "USD", 1)
-    unknown = Rate("r3", "UPS", "Someday", 500, "USD", None)
-    assert choose_rate((fast, slow), "standard") is slow
-    assert choose_rate((slow, fast, unknown), "express") is fast
-    with pytest.raises(CarrierRefused):
-        choose_rate((), "standard")
+SLOW, FAST = Rate("r1", "USPS", "Ground", 600, "USD", 5), Rate("r2", "USPS", "Express", 3000, "USD", 1)
+UNTOLD = Rate("r3", "UPS", "Someday", 500, "USD", None)
+
+
+@pytest.mark.parametrize(
+    ("terms", "days_left", "taken"),
+    [
+        (Terms(), None, UNTOLD),
+        (Terms(days=7), 6, SLOW),
+        (Terms(days=2), 1, FAST),
+        (Terms(days=2), 0, FAST),
+        (Terms(carriers=("USPS",)), None, SLOW),
+        (Terms(services=("Express",)), None, FAST),
+    ],
+    ids=["nothing promised", "in time", "only one in time", "none in time", "one carrier", "one service"],
+)
+def test_the_cheapest_offer_that_comes_in_time_is_taken(terms: Terms, days_left: int | None, taken: Rate) -> None:
+    assert choose_rate((FAST, UNTOLD, SLOW), terms, days_left) is taken
+
+
+def test_without_an_offer_that_a_merchant_wants_there_is_none() -> None:
+    for rates, terms in (((), Terms()), ((SLOW,), Terms(carriers=("UPS",)))):
+        with pytest.raises(CarrierRefused):
+            choose_rate(rates, terms, None)
+
+
+def test_what_is_left_of_a_promise_counts_from_the_order() -> None:
+    placed = datetime(2026, 11, 23, 9, tzinfo=UTC)
+    assert Terms(days=2).days_left(placed, placed) == 2
+    assert Terms(days=2).days_left(placed, datetime(2026, 11, 24, 10, tzinfo=UTC)) == 0
+    assert Terms(days=2).days_left(placed, datetime(2026, 12, 24, tzinfo=UTC)) == 0
+    assert Terms().days_left(placed, placed) is None
+
+
+def test_customs_are_told_lines_as_they_were_sold_and_only_across_a_border() -> None:
+    order = an_order(SHIRT, MUG, SET, address={"country": "GB"})
+    shipment = planned(order, 1, "main", {1: 4, 3: 1}, NOW)
+    products = {
+        "SHIRT": Product("SHIRT", "Cotton shirt", 1000, "USD", weight_grams=200, hs_code="610910", origin_country="PT"),
+        "SET": Product("SET", "Tea set", 5000, "USD"),
+        "CUP": Product("CUP", "Cup", 900, "USD", weight_grams=300),
+    }
+    told = customs_of(order, shipment, Address("Dock", "1", "Portland", "97209", "US"), products)
+    assert told
+    assert told.signer == "Dock"
+    shirt, tea = told.items
+    assert (shirt.description, shirt.quantity, shirt.value, shirt.weight_grams) == ("Cotton shirt", 4, 4000, 800)
+    assert (shirt.hs_code, shirt.origin_country) == ("610910", "PT")
+    assert (tea.description, tea.value, tea.weight_grams, tea.origin_country) == ("Tea set", 5000, 300 + 2 * 250, "US")
+    assert customs_of(order, shipment, Address("Dock", "1", "London", "N1", "GB"), products) is None
 
 
 def test_a_parcel_weighs_its_units_and_holds_the_longest() -> None:

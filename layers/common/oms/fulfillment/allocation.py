@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime, timedelta
 
-from oms.fulfillment.facilities import free_units
+from oms.fulfillment.calendars import NeverOpen
+from oms.fulfillment.carrier import Address
+from oms.fulfillment.facilities import Facility, claim_room, facilities, free_units, has_room
 from oms.fulfillment.pausing import ALIVE, held, require_released, require_run
+from oms.fulfillment.routing import (
+    PARCEL_SKUS,
+    Free,
+    Parcel,
+    Policy,
+    Rules,
+    Source,
+    StockMissing,
+    kilometres,
+    obtainable,
+    plan,
+)
+from oms.fulfillment.rules import current_rules
 from oms.fulfillment.shipments import (
     DynamoShipments,
     Shipment,
@@ -19,84 +34,81 @@ from oms.fulfillment.shipments import (
 from oms.inventory.model import Take, home_stripe, spread
 from oms.inventory.store import DynamoInventory
 from oms.orders.backordering import AWAITS_STOCK, FillBackorders
-from oms.orders.model import Effect, Event, Line, Order, Status, home_seed
+from oms.orders.model import Effect, Event, Order, Status, home_seed
 from oms.orders.reservation import INLINE_SKUS
 from oms.orders.store import Change, DynamoOrders
 from oms.runtime import telemetry
-from oms.runtime.clock import Clock
+from oms.runtime.clock import Clock, to_text
 from oms.runtime.dynamo import Contention, Write
 
-PARCEL_SKUS = INLINE_SKUS
-"""One parcel, and one allocating transaction, touches so many SKUs at most (or one kit, if that alone has more)."""
 _MAX_STEPS = 60
-
-Free = Mapping[str, Mapping[str, int]]
+BACKORDER_FOR = timedelta(days=2)
+"""How long a remainder waits for stock by itself before a person has to decide."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
-    """A parcel to be: ``lines`` maps line numbers to units of the line."""
+class Site:
+    """A facility that may send an order, the collection that a parcel can catch there, and the one that it must."""
 
-    facility: str
-    lines: Mapping[int, int]
-
-
-class StockMissing(Exception):
-    """The facilities together lack units of these SKUs; the message names them."""
+    facility: Facility
+    cutoff: datetime
+    ship_by: datetime
 
 
-def plan(lines: Mapping[int, Line], wanted: Mapping[int, int], free: Free) -> list[Parcel]:
-    """Which facility sends what: one that has everything (the one with most stock), otherwise the fewest parcels that
-    greed finds. Kits stay together. Raises ``StockMissing``.
-    """
-    left = {number: units for number, units in wanted.items() if units}
-    stock = {facility: dict(units) for facility, units in free.items()}
-    parcels: list[Parcel] = []
-    while left:
-        offers = {facility: _carried(lines, left, units) for facility, units in stock.items()}
-        if not any(offers.values()):
-            raise StockMissing(", ".join(sorted({sku for number in left for sku in lines[number].units(1)})))
-        skus = {sku for number in left for sku in lines[number].units(1)}
-        facility = max(
-            sorted(offers),
-            key=lambda name: (sum(offers[name].values()), sum(stock[name].get(sku, 0) for sku in skus)),
-        )
-        offer = offers[facility]
-        for number, units in offer.items():
-            left[number] -= units
-            for sku, quantity in lines[number].units(units).items():
-                stock[facility][sku] -= quantity
-        left = {number: units for number, units in left.items() if units}
-        parcels.extend(Parcel(facility, part) for part in _split(lines, offer))
-    return parcels
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Everything that decides where an order leaves from, read once."""
+
+    policy: Policy
+    sites: Mapping[str, Site]
+    free: Free
+    sources: Mapping[str, Source]
 
 
-def _carried(lines: Mapping[int, Line], left: Mapping[int, int], units: Mapping[str, int]) -> dict[int, int]:
-    """How much of what is left a facility with these units could send."""
-    rest = dict(units)
-    carried: dict[int, int] = {}
-    for number, wanted in sorted(left.items()):
-        needs = lines[number].units(1)
-        count = min(wanted, *(rest.get(sku, 0) // each for sku, each in needs.items()))
-        if count:
-            carried[number] = count
-            for sku, each in needs.items():
-                rest[sku] -= each * count
-    return carried
+@dataclass(frozen=True, slots=True)
+class RouteOrders:
+    """Which facilities may send an order now, and what each is worth to it."""
 
+    inventory: DynamoInventory
 
-def _split(lines: Mapping[int, Line], offer: Mapping[int, int]) -> Iterator[dict[int, int]]:
-    part: dict[int, int] = {}
-    skus: set[str] = set()
-    for number, units in offer.items():
-        more = skus | set(lines[number].units(1))
-        if part and len(more) > PARCEL_SKUS:
-            yield part
-            part, more = {}, set(lines[number].units(1))
-        part[number] = units
-        skus = more
-    if part:
-        yield part
+    def routing(self, order: Order, free: Free, rules: Rules, now: datetime) -> Routing:
+        """``free`` is what lies unclaimed. A facility that nobody entered is a warehouse that is always open."""
+        policy = rules.policy(order)
+        known = facilities(self.inventory, free)
+        units = sum(order.owed().values())
+        sites: dict[str, Site] = {}
+        for code in free:
+            facility = known.get(code) or Facility(code, Address("", "", "", "", ""))
+            if code in policy.exclude or facility.kind in policy.exclude or not facility.active:
+                continue
+            if not (facility.pickup if order.shipping_method == "pickup" else facility.ships):
+                continue
+
+            def room(day: date, facility: Facility = facility) -> bool:
+                return has_room(self.inventory, facility, day, units)
+
+            try:
+                cutoff, ship_by = facility.calendar.collections(now, order.shipping_method, room)
+            except NeverOpen:
+                continue
+            sites[code] = Site(facility, cutoff, ship_by)
+        soonest = min((site.cutoff for site in sites.values()), default=now)
+        there = rules.place_of(order.address)
+        sources = {
+            code: Source(
+                rank=policy.prefer.index(code) if code in policy.prefer else len(policy.prefer),
+                late=(site.cutoff - soonest).days,
+                cost=site.facility.cost,
+                kilometres=kilometres(
+                    {"country": site.facility.address.country, "postal_code": site.facility.address.postal_code},
+                    site.facility.point,
+                    order.address,
+                    there,
+                ),
+            )
+            for code, site in sites.items()
+        }
+        return Routing(policy, sites, {code: free[code] for code in sites}, sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,24 +156,66 @@ class AllocateOrders:
         require_run(order, run)
         now = self.clock()
         if order.oversold:
-            return self._cover(order, now)
+            change = self._cover(order, now)
+            if change:
+                return change
         shipments = self.shipments.of(order.order_id)
         missing = _missing(order, shipments)
         lines = {line.number: line for line in order.lines}
-        skus = sorted({sku for number in missing for sku in lines[number].units(1)})
+        wanted = {
+            number: units
+            for number, units in missing.items()
+            if not lines[number].units(1).keys() & order.oversold.keys()
+        }
+        skus = sorted({sku for number in wanted for sku in lines[number].units(1)})
+        found = RouteOrders(self.inventory).routing(
+            order, free_units(self.inventory, skus), current_rules(self.inventory), now
+        )
+        # A short pick or a rule makes the order wait as a whole; otherwise what is there leaves, and the rest follows.
+        whole = found.policy.whole or any(one.status is ShipmentStatus.SHORT for one in shipments)
+        if not whole:
+            wanted = obtainable(lines, wanted, found.free)
+        under_way = any(one.status is not ShipmentStatus.CANCELLED for one in shipments)
+        if (whole and wanted != missing) or (missing and not wanted and not under_way):
+            return self._lacking(order, missing, now)
         try:
-            parcels = plan(lines, missing, free_units(self.inventory, skus))
-        except StockMissing as lacking:
-            return self._waiting(order, f"no facility has: {lacking}", Event("StockMissing", "system", "allocate"), now)
-        return self._allocated(order, shipments, parcels, now)
+            parcels = plan(lines, wanted, found.free, found.sources)
+        except StockMissing:
+            return self._lacking(order, missing, now)
+        limit = found.policy.max_parcels
+        if limit and len({parcel.facility for parcel in parcels}) > limit:
+            rules = ", ".join(found.policy.because)
+            event = Event("SplitRefused", "system", "allocate", {"rules": list(found.policy.because)})
+            return self._waiting(order, f"needs more than {limit} parcels: {rules}", event, now)
+        return self._allocated(order, shipments, parcels, found, wanted != missing, now)
 
-    def _allocated(self, order: Order, shipments: list[Shipment], parcels: list[Parcel], now: datetime) -> Change:
-        """As many of the parcels as one transaction takes."""
+    def _lacking(self, order: Order, missing: Mapping[int, int], now: datetime) -> Change:
+        """Wait for a person, because nothing can leave as it should."""
+        if order.oversold:
+            return self._awaiting(order, now)
+        names = ", ".join(sorted({sku for number in missing for sku in order.lines[number - 1].units(1)}))
+        return self._waiting(order, f"no facility has: {names}", Event("StockMissing", "system", "allocate"), now)
+
+    def _allocated(
+        self,
+        order: Order,
+        shipments: list[Shipment],
+        parcels: list[Parcel],
+        found: Routing,
+        backordered: bool,
+        now: datetime,
+    ) -> Change:
+        """As many of the parcels as one transaction takes; with the last of them, a remainder is backordered."""
         writes = [write for shipment in shipments for write in self._resumed(shipment)]
         places: Counter[tuple[str, str]] = Counter()
         made: list[Shipment] = []
         for parcel in parcels:
-            shipment = planned(order, order.shipments + len(made) + 1, parcel.facility, parcel.lines, now)
+            site = found.sites[parcel.facility]
+            shipment = replace(
+                planned(order, order.shipments + len(made) + 1, parcel.facility, parcel.lines, now),
+                ship_by=to_text(site.ship_by),
+                carrier_cutoff=to_text(site.cutoff),
+            )
             more = {(sku, parcel.facility) for sku in shipment.required}
             if made and len(places.keys() | more) + len(made) > PARCEL_SKUS:
                 break
@@ -171,12 +225,39 @@ class AllocateOrders:
         writes += [
             self.inventory.allocate(sku, facility, units, now) for (sku, facility), units in sorted(places.items())
         ]
+        writes += self._room(made, found)
         after = order if order.status is Status.IN_FULFILLMENT else order.moved_to(Status.IN_FULFILLMENT)
-        after = replace(after, shipments=order.shipments + len(made))
+        after = replace(
+            after, shipments=order.shipments + len(made), allocated_day=order.allocated_day or to_text(now)[:10]
+        )
+        data: dict[str, object] = {
+            "shipments": {str(shipment.number): shipment.facility for shipment in made},
+            "run": order.runs,
+        }
+        if found.policy.because:
+            data["rules"] = list(found.policy.because)
         if len(made) == len(parcels):
             after = after.without_effect(Effect.START_FULFILLMENT)
-        data = {"shipments": {str(shipment.number): shipment.facility for shipment in made}, "run": order.runs}
+            after = replace(after, backordered_at=(order.backordered_at or to_text(now)) if backordered else "")
+            if backordered:
+                data["backordered"] = True
+                telemetry.count("Backorders")
         return Change(after, Event("OrderAllocated", "system", "workflow", data), writes)
+
+    def _room(self, made: list[Shipment], found: Routing) -> list[Write]:
+        """The actions that claim room for new parcels at facilities that have only so much of it."""
+        claims: Counter[tuple[str, date]] = Counter()
+        units: Counter[tuple[str, date]] = Counter()
+        for shipment in made:
+            site = found.sites[shipment.facility]
+            if site.facility.limited:
+                day = shipment.facility, site.facility.calendar.local_day(site.cutoff)
+                claims[day] += 1
+                units[day] += sum(shipment.required.values())
+        return [
+            claim_room(self.inventory, found.sites[code].facility, day, count, units[code, day])
+            for (code, day), count in claims.items()
+        ]
 
     def _resumed(self, shipment: Shipment) -> list[Write]:
         """The action that sends a short parcel on its way again, or ends it when nothing of it is left."""
@@ -185,10 +266,10 @@ class AllocateOrders:
         status = ShipmentStatus.ALLOCATED if shipment.units else ShipmentStatus.CANCELLED
         return [self.shipments.put(shipment, replace(shipment.moved_to(status), task=None))]
 
-    def _cover(self, order: Order, now: datetime) -> Change:
-        """Wait for what was promised without stock; a very large order, which does not queue, takes it here."""
+    def _cover(self, order: Order, now: datetime) -> Change | None:
+        """Take what a very large order was promised without stock, since it does not queue; None when there is none."""
         if not order.chunks:
-            return self._awaiting(order, now)
+            return None
         products = self.inventory.products(order.oversold)
         takes: list[Take] = []
         covered: set[str] = set()
@@ -202,7 +283,7 @@ class AllocateOrders:
                 takes += found
                 covered.add(sku)
         if not covered:
-            return self._awaiting(order, now)
+            return None
         still = {sku: units for sku, units in order.oversold.items() if sku not in covered}
         data = {"units": {sku: order.oversold[sku] for sku in sorted(covered)}}
         writes = [self.inventory.take(take, f"order:{order.order_id}", now) for take in takes]
@@ -226,3 +307,15 @@ def _missing(order: Order, shipments: list[Shipment]) -> dict[int, int]:
             for number, units in shipment.lines(order).items():
                 missing[number] -= units
     return {number: units for number, units in missing.items() if units > 0}
+
+
+def could_go_on(inventory: DynamoInventory, order: Order, shipments: list[Shipment], now: datetime) -> bool:
+    """Whether units have come for a remainder that was backordered. ``allocate`` decides; this only asks."""
+    missing = _missing(order, shipments)
+    lines = {line.number: line for line in order.lines}
+    skus = sorted({sku for number in missing for sku in lines[number].units(1)})
+    if any(inventory.level(sku).available >= units for sku, units in order.oversold.items()):
+        return True
+    wanted = {number: n for number, n in missing.items() if not lines[number].units(1).keys() & order.oversold.keys()}
+    found = RouteOrders(inventory).routing(order, free_units(inventory, skus), current_rules(inventory), now)
+    return bool(obtainable(lines, wanted, found.free))

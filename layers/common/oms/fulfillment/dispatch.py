@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
-from oms.fulfillment.carrier import Carrier, CarrierRefused, Parcel, Quote, Rate
+from oms.fulfillment.carrier import Carrier, CarrierRefused, Parcel, Quote
 from oms.fulfillment.carrier import Label as CarrierLabel
 from oms.fulfillment.facilities import address_of, facility_address
+from oms.fulfillment.labelling import UNIT_GRAMS, choose_rate, customs_of
 from oms.fulfillment.packing import as_packed
 from oms.fulfillment.pausing import ALIVE, OrderHeld, ParcelClosed, held, require_released, require_run
+from oms.fulfillment.rules import current_rules
 from oms.fulfillment.shipments import (
     LEFT,
     DynamoShipments,
@@ -27,18 +29,17 @@ from oms.fulfillment.shipments import (
     change_with_shipments,
     parse_shipment_id,
 )
+from oms.fulfillment.tracking import tracker
 from oms.inventory.model import Product
 from oms.inventory.store import DynamoInventory
 from oms.orders.model import Effect, Event, Order, Status
 from oms.orders.store import Change, DynamoOrders
 from oms.payments.coverage import money_needed
 from oms.runtime import telemetry
-from oms.runtime.clock import Clock, to_text
+from oms.runtime.clock import Clock, from_text, to_text
 
 PAID_FOR = "payment.covers >= :needed AND (attribute_not_exists(payment.settled) OR payment.settled >= :needed)"
 """What is only authorised may lapse, so it pays for no parcel; ``settled`` is absent where nothing is authorised."""
-_UNIT_GRAMS = 250
-"""What a unit weighs whose product does not say."""
 _REASON_LENGTH = 200
 
 
@@ -94,7 +95,7 @@ class ShipParcels:
             self._hold_unpaid(order_id, shipment_id)
             raise OrderHeld("payment")
         label: CarrierLabel | None = None
-        if order.shipping_method != "pickup":
+        if order.shipping_method != "pickup" and not shipment.label:
             try:
                 shipment, label = self._label(order, shipment)
             except CarrierRefused as refused:
@@ -112,18 +113,24 @@ class ShipParcels:
             quote, shipment = self._quoted(carrier, order, shipment)
         if quote.label:
             return shipment, quote.label
-        rate = choose_rate(quote.rates, order.shipping_method)
+        terms = current_rules(self.inventory).terms(order.shipping_method)
+        days_left = terms.days_left(from_text(order.placed_at), self.clock())
+        rate = choose_rate(quote.rates, terms, days_left)
         label = carrier.buy(quote.carrier_shipment_id, rate.id)
         telemetry.count("LabelsBought")
         return shipment, label
 
     def _quoted(self, carrier: Carrier, order: Order, shipment: Shipment) -> tuple[Quote, Shipment]:
         """The carrier's shipment, written down before anything is bought for it."""
+        origin = facility_address(self.inventory, shipment.facility)
+        skus = {*shipment.required, *(order.lines[number - 1].sku for number in shipment.lines(order))}
+        products = self.inventory.products(sorted(skus))
         quote = carrier.quote(
             shipment.shipment_id,
-            facility_address(self.inventory, shipment.facility),
+            origin,
             address_of(order.address, order.customer),
-            parcel_of(shipment, self.inventory.products(shipment.required)),
+            parcel_of(shipment, products),
+            customs=customs_of(order, shipment, origin, products),
         )
 
         def remember(seen: Shipment) -> Shipment | None:
@@ -167,7 +174,7 @@ class ShipParcels:
             left = replace(
                 shipment.moved_to(ShipmentStatus.SHIPPED),
                 task=None,
-                label=_kept(label) if label else None,
+                label=_kept(label) if label else shipment.label,
                 shipped_at=to_text(now),
             )
             return self._leaving(order, shipment, left, now)
@@ -198,6 +205,8 @@ class ShipParcels:
         writes += [
             self.inventory.dispatch(sku, shipment.facility, units, now) for sku, units in shipment.required.items()
         ]
+        if left.label and left.label.tracker_id:
+            writes.append(tracker(self.orders.table, left, left.label.tracker_id, now))
         if needed <= 0:
             return Change(after, event, writes)
         return Change(after, event, writes, PAID_FOR, {":needed": needed})
@@ -244,15 +253,6 @@ def _without(order: Order, shipment: Shipment) -> Order:
     return replace(order, lines=lines)
 
 
-def choose_rate(rates: tuple[Rate, ...], shipping_method: str) -> Rate:
-    """The cheapest offer; for express the fastest one, then the cheapest. Raises ``CarrierRefused`` without any."""
-    if not rates:
-        raise CarrierRefused("no carrier offers to take this parcel there")
-    if shipping_method == "express":
-        return min(rates, key=lambda rate: (rate.delivery_days or 99, rate.amount, rate.id))
-    return min(rates, key=lambda rate: (rate.amount, rate.delivery_days or 99, rate.id))
-
-
 def parcel_of(shipment: Shipment, products: Mapping[str, Product]) -> Parcel:
     """What the carrier is told: the parcel as it was packed, and where nobody said, a guess from its products."""
     return as_packed(shipment, _guessed(shipment, products))
@@ -264,7 +264,7 @@ def _guessed(shipment: Shipment, products: Mapping[str, Product]) -> Parcel:
     measured = True
     for sku, units in shipment.required.items():
         product = products.get(sku)
-        grams += units * (product.weight_grams if product and product.weight_grams else _UNIT_GRAMS)
+        grams += units * (product.weight_grams if product and product.weight_grams else UNIT_GRAMS)
         if product is None or product.dimensions_mm is None:
             measured = False
             continue

@@ -13,13 +13,14 @@ from typing import Any, Protocol
 
 from botocore.exceptions import ClientError
 
-from oms.fulfillment.pausing import ALIVE, begun_anew, run_name
+from oms.fulfillment.allocation import BACKORDER_FOR, could_go_on
+from oms.fulfillment.pausing import ALIVE, begun_anew, held, run_name
 from oms.fulfillment.shipments import DynamoShipments, finish_cancellation
 from oms.inventory.store import DynamoInventory
 from oms.orders.model import Effect, Event, Order, Status
 from oms.orders.store import Change, DynamoOrders
 from oms.runtime import telemetry
-from oms.runtime.clock import Clock
+from oms.runtime.clock import Clock, from_text
 
 SHORT_PICK = "ShortPick"
 """The error with which a short pick ends the workflow's wait."""
@@ -127,7 +128,7 @@ class RunFulfillment:
                 self.stop(_order_id(new))
         elif _ready(new) and (driven_on or not _ready(old) or old.get("runs", 0) != new.get("runs", 0)):
             self.start(_order_id(new))
-        elif driven_on and new["status"] == Status.IN_FULFILLMENT and not new.get("holds"):
+        elif (driven_on or _was_given_units(old, new)) and _is_moving(new):
             self.revive(_order_id(new))
 
     def shipment_changed(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
@@ -159,8 +160,28 @@ class RunFulfillment:
         order = self.orders.require(order_id)
         if order.status is not Status.IN_FULFILLMENT or order.holds or Effect.START_FULFILLMENT in order.effects:
             return
-        if not self.workflows.running(run_name(order_id, order.runs)):
-            self._begin_anew(order_id, order.runs, "its run was lost")
+        shipments = DynamoShipments(self.orders.table).of(order_id)
+        if order.backordered_at and could_go_on(self.inventory, order, shipments, self.clock()):
+            self._begin_anew(order_id, order.runs, "stock came for what was backordered")
+        elif any(shipment.open for shipment in shipments) or not order.backordered_at:
+            if not self.workflows.running(run_name(order_id, order.runs)):
+                self._begin_anew(order_id, order.runs, "its run was lost")
+        elif from_text(order.backordered_at) + BACKORDER_FOR <= self.clock():
+            self._ask(order_id)
+
+    def _ask(self, order_id: str) -> None:
+        """Put an order whose remainder has waited too long before a person."""
+        now = self.clock()
+
+        def ask(order: Order) -> Change | None:
+            if order.status is not Status.IN_FULFILLMENT or order.holds or not order.backordered_at:
+                return None
+            reason = f"backordered since {order.backordered_at}"
+            return Change(
+                held(order, "inventory", reason, "inventory", now), Event("BackorderOverdue", "system", "sweep")
+            )
+
+        self.orders.change(order_id, ask, now)
 
     def _begin_anew(self, order_id: str, runs: int, cause: str) -> None:
         """Ask for the next run, once; the stream brings it back here."""
@@ -196,6 +217,15 @@ def _ready(image: Mapping[str, Any]) -> bool:
     return (
         Effect.START_FULFILLMENT in image.get("effects", ()) and not image.get("holds") and image.get("committed", True)
     )
+
+
+def _is_moving(image: Mapping[str, Any]) -> bool:
+    return image["status"] == Status.IN_FULFILLMENT and not image.get("holds")
+
+
+def _was_given_units(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether units came for a remainder that waits while the rest of the order goes ahead."""
+    return "backordered_at" in new and old.get("oversold", {}) != new.get("oversold", {})
 
 
 def _wants_run(order: Order) -> bool:

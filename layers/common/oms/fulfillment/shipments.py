@@ -139,6 +139,16 @@ class Capture:
 
 
 @dataclass(frozen=True, slots=True)
+class Tracking:
+    """Where the carrier last saw the parcel: ``status`` in our words, ``at`` the scan, ``heard_at`` when we heard."""
+
+    status: str
+    at: str
+    detail: str
+    heard_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Shipment:
     """One parcel. ``picked`` and ``packed`` count scans by SKU; ``version`` counts changes."""
 
@@ -151,6 +161,10 @@ class Shipment:
     codes: str = ""
     placed_at: str = ""
     created_at: str = ""
+    ship_by: str = ""
+    """The collection that it has to catch."""
+    carrier_cutoff: str = ""
+    """The first collection that it can catch."""
     picked: Mapping[str, int] = field(default_factory=dict)
     packed: Mapping[str, int] = field(default_factory=dict)
     task: Task | None = None
@@ -164,7 +178,12 @@ class Shipment:
     scans: tuple[Scan, ...] = ()
     carrier_shipment_id: str = ""
     label: Label | None = None
+    spare_labels: tuple[str, ...] = ()
+    """Carriers' shipments that were replaced: their labels go back."""
+    manifest_id: str = ""
     shipped_at: str = ""
+    tracking: Tracking | None = None
+    delivered_at: str = ""
     told_at: str = ""
     """When the marketplace was told of it."""
     telling_until: str = ""
@@ -180,8 +199,16 @@ class Shipment:
 
     @property
     def may_have_spare_label(self) -> bool:
-        """Cancelled when a carrier knew it already: a label may have been bought that no parcel will carry."""
-        return self.status is ShipmentStatus.CANCELLED and bool(self.carrier_shipment_id)
+        """Cancelled or labelled anew when a carrier knew it already: a label may have been bought that no parcel will
+        carry."""
+        return bool(self.spare)
+
+    @property
+    def spare(self) -> tuple[str, ...]:
+        """The carrier's shipments whose labels no parcel will carry."""
+        if self.status is ShipmentStatus.CANCELLED and self.carrier_shipment_id:
+            return (*self.spare_labels, self.carrier_shipment_id)
+        return self.spare_labels
 
     @property
     def open(self) -> bool:
@@ -385,10 +412,12 @@ def shipment_to_item(shipment: Shipment) -> Item:
         "created_at": shipment.created_at,
         "version": shipment.version,
     }
-    task, label = shipment.task, shipment.label
+    task, label, tracking = shipment.task, shipment.label, shipment.tracking
     optional = {
         "score": shipment.score,
         "codes": shipment.codes,
+        "ship_by": shipment.ship_by,
+        "carrier_cutoff": shipment.carrier_cutoff,
         "picked": dict(shipment.picked),
         "packed": dict(shipment.packed),
         "task": task
@@ -420,7 +449,17 @@ def shipment_to_item(shipment: Shipment) -> Item:
             "amount": label.amount,
             "currency": label.currency,
         },
+        "spare_labels": list(shipment.spare_labels),
+        "manifest_id": shipment.manifest_id,
         "shipped_at": shipment.shipped_at,
+        "tracking": tracking
+        and {
+            "status": tracking.status,
+            "at": tracking.at,
+            "detail": tracking.detail,
+            "heard_at": tracking.heard_at,
+        },
+        "delivered_at": shipment.delivered_at,
         "told_at": shipment.told_at,
         "telling_until": shipment.telling_until,
         "cancelled_at": shipment.cancelled_at,
@@ -430,6 +469,9 @@ def shipment_to_item(shipment: Shipment) -> Item:
     if task and task.state == "open" and not (task.kind == "pick" and shipment.walks):
         item["work_queue"] = f"{shipment.facility}#{task.kind}"
         item["work_rank"] = work_rank(shipment)
+    elif shipment.status is ShipmentStatus.SHIPPED and label and label.tracker_id and not shipment.manifest_id:
+        item["work_queue"] = f"{shipment.facility}#manifest"
+        item["work_rank"] = f"{label.carrier}#{shipment.shipped_at}#{shipment.shipment_id}"
     return item
 
 
@@ -444,6 +486,8 @@ def shipment_from_item(item: Mapping[str, Any]) -> Shipment:
         units=tuple(Unit(**unit) for unit in item["units"]),
         score=item.get("score", 0),
         codes=item.get("codes", ""),
+        ship_by=item.get("ship_by", ""),
+        carrier_cutoff=item.get("carrier_cutoff", ""),
         placed_at=item["placed_at"],
         created_at=item["created_at"],
         picked=item.get("picked", {}),
@@ -456,7 +500,11 @@ def shipment_from_item(item: Mapping[str, Any]) -> Shipment:
         captures=tuple(Capture(**capture) for capture in item.get("captures", ())),
         carrier_shipment_id=item.get("carrier_shipment_id", ""),
         label=Label(**item["label"]) if "label" in item else None,
+        spare_labels=tuple(item.get("spare_labels", ())),
+        manifest_id=item.get("manifest_id", ""),
         shipped_at=item.get("shipped_at", ""),
+        tracking=Tracking(**item["tracking"]) if "tracking" in item else None,
+        delivered_at=item.get("delivered_at", ""),
         told_at=item.get("told_at", ""),
         telling_until=item.get("telling_until", ""),
         cancelled_at=item.get("cancelled_at", ""),
@@ -472,7 +520,7 @@ def _without_blanks(values: Mapping[str, Any]) -> Item:
 def shipment_view(item: Mapping[str, Any]) -> dict[str, Any]:
     """A shipment as its customer sees it."""
     shipment = shipment_from_item(item)
-    label = shipment.label
+    label, tracking = shipment.label, shipment.tracking
     return {
         "number": shipment.number,
         "status": shipment.status.value,
@@ -481,7 +529,11 @@ def shipment_view(item: Mapping[str, Any]) -> dict[str, Any]:
         "carrier": label.carrier if label else None,
         "service": label.service if label else None,
         "tracking_number": label.tracking_number if label else None,
+        "ship_by": shipment.ship_by or None,
+        "carrier_cutoff": shipment.carrier_cutoff or None,
         "shipped_at": shipment.shipped_at or None,
+        "tracking": {"status": tracking.status, "at": tracking.at} if tracking else None,
+        "delivered_at": shipment.delivered_at or None,
     }
 
 

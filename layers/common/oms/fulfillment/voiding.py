@@ -1,4 +1,4 @@
-"""Giving back labels that were bought for parcels which were cancelled before they left."""
+"""Giving back labels that were bought for parcels which were cancelled or labelled anew before they left."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class VoidLabels:
     carrier: Callable[[], Carrier]
 
     def void(self, order_id: str) -> None:
-        """Give back every label of the order's cancelled parcels. Raises ``StillShipping`` as long as one may yet be
+        """Give back every label that no parcel of the order carries. Raises ``StillShipping`` as long as one may yet be
         bought, and the carrier's own errors."""
         order = self.orders.get(order_id)
         if order is None or Effect.VOID_LABEL not in order.effects:
@@ -38,11 +38,12 @@ class VoidLabels:
         spare = [one for one in DynamoShipments(self.orders.table).of(order_id) if one.may_have_spare_label]
         carrier = self.carrier()
         for shipment in spare:
-            if carrier.find(shipment.carrier_shipment_id).label:
-                carrier.void(shipment.carrier_shipment_id)
-                telemetry.logger.info("label_voided", shipment_id=shipment.shipment_id)
+            for spare_label in shipment.spare:
+                if carrier.find(spare_label).label:
+                    carrier.void(spare_label)
+                    telemetry.logger.info("label_voided", shipment_id=shipment.shipment_id)
         now = self.clock()
-        if any(from_text(shipment.cancelled_at) + SETTLED_AFTER > now for shipment in spare):
+        if any(one.cancelled_at and from_text(one.cancelled_at) + SETTLED_AFTER > now for one in spare):
             raise StillShipping(order_id)
 
         def done(order: Order) -> Change | None:

@@ -17,7 +17,7 @@ from pydantic import (
 from oms.inventory.barcodes import kind_of
 from oms.inventory.finding import Search
 from oms.inventory.model import DOCK, STAGING
-from oms.orders.forms import AddressForm, Form, ShortText, Sku
+from oms.orders.forms import Form, ShortText, Sku
 from oms.orders.pricing import CURRENCIES
 
 FACILITY_PATTERN = r"^[a-z0-9][a-z0-9-]{0,31}$"
@@ -302,13 +302,6 @@ class ZoneForm(Form):
         if len(set(self.bins)) != len(self.bins):
             raise ValueError("bins names one twice")
         return self
-
-
-class FacilityForm(Form):
-    """``PUT /facilities/{facility}``: the address that carriers print as the sender."""
-
-    address: AddressForm
-    phone: Annotated[str, StringConstraints(pattern=r"^\+?[0-9 ().-]{5,30}$")] | None = None
 
 
 class ListingForm(Form):

@@ -11,6 +11,8 @@ DRAFT = timedelta(minutes=2)
 """How long a very large order may take to gather its stock."""
 EFFECT = timedelta(minutes=5)
 """How long outside work may take before it is asked for again."""
+BACKORDER = timedelta(hours=1)
+"""How often stock is looked for again for a remainder that waits."""
 FULFILLMENT = timedelta(hours=24)
 """How long the floor may take before somebody is told."""
 SECURE_BEFORE = timedelta(hours=24)
@@ -28,7 +30,7 @@ def next_deadline(order: Order, now: datetime) -> str | None:
     if order.status is Status.PLACED:
         moments.append(from_text(order.expires_at))
     elif order.status in (Status.CONFIRMED, Status.IN_FULFILLMENT):
-        moments.append(now + FULFILLMENT)
+        moments.append(now + (BACKORDER if order.backordered_at and not order.holds else FULFILLMENT))
     if order.payment.authorized and order.status in OPEN and Effect.SECURE_AUTHORIZATION not in order.effects:
         moments.append(from_text(order.payment.authorized_until) - SECURE_BEFORE)
     if order.payment.credit and "payment" not in order.holds:

@@ -183,6 +183,12 @@ class Order:
     runs: int = 0
     """How often fulfilment began anew after it had stopped: names the order's latest workflow run."""
     shipments: int = 0
+    allocated_day: str = ""
+    """The day on which its first parcel was planned, by which routing finds the latest orders again."""
+    backordered_at: str = ""
+    """Since when a remainder waits for stock while the rest goes ahead."""
+    delivered_at: str = ""
+    """When the last of its parcels reached its door; empty as long as one has not."""
     chunks: int = 0
     """Into how many reservations a very large order's stock was split; 0 when it was taken with the order."""
     committed: bool = True

@@ -86,6 +86,8 @@ def order_view(orders: DynamoOrders, order: Order, *, staff: bool) -> dict[str, 
         },
         "refunds": [_refund_view(item) for item in refunds],
         "shipments": shipments,
+        "backordered_at": order.backordered_at or None,
+        "delivered_at": order.delivered_at or None,
     }
     if order.note:
         view["note"] = order.note

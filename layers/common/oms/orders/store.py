@@ -279,6 +279,9 @@ def order_to_item(order: Order, now: datetime) -> Item:
         "redriven": order.redriven,
         "runs": order.runs,
         "shipments": order.shipments,
+        "allocated_day": order.allocated_day,
+        "backordered_at": order.backordered_at,
+        "delivered_at": order.delivered_at,
         "chunks": order.chunks,
     }
     item.update({key: value for key, value in optional.items() if value})
@@ -321,6 +324,9 @@ def order_from_item(item: Item) -> Order:
         redriven=item.get("redriven", 0),
         runs=item.get("runs", 0),
         shipments=item.get("shipments", 0),
+        allocated_day=item.get("allocated_day", ""),
+        backordered_at=item.get("backordered_at", ""),
+        delivered_at=item.get("delivered_at", ""),
         chunks=item.get("chunks", 0),
         committed=item.get("committed", True),
         version=item["version"],

@@ -56,7 +56,7 @@ class SignatureRejected(DomainError):
 
 
 class WebhookRefused(DomainError):
-    """A payment provider's webhook that cannot be proven."""
+    """A payment provider's or a carrier's webhook that cannot be proven."""
 
 
 class Forbidden(DomainError):
