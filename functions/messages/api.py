@@ -99,7 +99,7 @@ def change(request: ApiRequest) -> ApiResponse:
 def unsubscribe(request: ApiRequest) -> ApiResponse:
     """End a subscription."""
     request.require_group("ops")
-    app().subscriptions.delete(request.path["id"])
+    app().subscriptions.delete(request.path["id"], app().clock())
     return ApiResponse(200, {"deleted": request.path["id"]})
 
 

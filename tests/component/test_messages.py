@@ -143,3 +143,83 @@ def test_what_is_not_wanted_or_cannot_arrive_is_claimed_and_not_sent(
     (item,) = shop.app.orders.parts(paid.body["order_id"], "MAIL#")
     assert (item["status"], item["reason"], mailbox.mails) == ("suppressed", "address bounced", [])
     assert "ada" not in str(item).lower()
+
+
+# ---- what staff see and do -----------------------------------------------------------------------------------------
+
+AGENT = {"cognito:groups": "[agent]", "cognito:username": "alex"}
+
+
+def staff(shop: Shop, route: str, body: Any = None, key: str = "", **path: str) -> Answer:
+    headers = {"idempotency-key": key} if key else {}
+    return shop.call("messages.api", route, body, headers=headers, path=path, staff=AGENT)
+
+
+def resend(shop: Shop, order: Answer, key: str, kind: str = "confirmed", body: Any = None) -> Answer:
+    route = "POST /orders/{id}/messages/{kind}/resend"
+    return staff(shop, route, body, key, id=order.body["order_id"], kind=kind)
+
+
+def test_staff_see_what_a_customer_was_told_and_why_not(shop: Shop, paid: Answer, mailbox: Mailbox) -> None:
+    path = {"id": paid.body["order_id"]}
+    assert notify(shop, paid, 2)
+    shop.app.message_preferences.suppress("ada@example.com", "complained", shop.now)
+    shop.later(minutes=1)
+    assert resend(shop, paid, "again-01").body["status"] == "suppressed"
+    told = staff(shop, "GET /orders/{id}/messages", **path).body["messages"]
+    assert [(each["copy"], each["status"], each["reason"], each["by"]) for each in told] == [
+        (0, "sent", None, "system"),
+        (1, "suppressed", "address complained", "staff:alex"),
+    ]
+    assert len(mailbox.mails) == 1
+    for claims in (None, {"cognito:groups": "[warehouse]"}):
+        assert shop.call("messages.api", "GET /orders/{id}/messages", path=path, staff=claims).status == 403
+
+
+def test_a_message_is_sent_again_once_a_key(shop: Shop, paid: Answer, mailbox: Mailbox) -> None:
+    assert notify(shop, paid, 2)
+    first = resend(shop, paid, "again-01")
+    assert (first.status, first.body["copy"], first.body["status"]) == (200, 1, "sent")
+    assert resend(shop, paid, "again-01") == first
+    assert resend(shop, paid, "again-02").body["copy"] == 2
+    assert len(mailbox.mails) == 3
+    assert resend(shop, paid, "again-01", body={"about": "1"}).body["code"] == "idempotency_key_reused"
+    assert resend(shop, paid, "again-03", kind="refunded").status == 404
+    assert resend(shop, paid, "again-04", kind="newsletter").status == 404
+
+
+def test_a_copy_that_did_not_leave_leaves_under_the_same_key(shop: Shop, paid: Answer, mailbox: Mailbox) -> None:
+    mailbox.fails = NotSent("TooManyRequestsException")
+    assert resend(shop, paid, "again-01").status == 503
+    mailbox.fails = None
+    assert resend(shop, paid, "again-01").body["status"] == "sent"
+    assert len(mailbox.mails) == 1
+
+
+def test_who_dies_while_sending_a_copy_leaves_it_uncertain(shop: Shop, paid: Answer, mailbox: Mailbox) -> None:
+    mailbox.fails = KeyboardInterrupt()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        resend(shop, paid, "again-01")
+    mailbox.fails = None
+    assert resend(shop, paid, "again-01").status == 503
+    shop.later(minutes=3)
+    assert resend(shop, paid, "again-01").body["status"] == "uncertain"
+    assert mailbox.mails == []
+
+
+def test_a_customer_s_preferences_hold_for_what_is_not_owed_to_him(shop: Shop, mailbox: Mailbox) -> None:
+    shop.stock_up("SHIRT", 10)
+    placed = shop.place()
+    customer = shop.app.orders.require(placed.body["order_id"]).customer["id"]
+    route = "/customers/{id}/message-preferences"
+    assert staff(shop, f"GET {route}", id=customer).body == {"off": [], "marketing": False}
+    owed = staff(shop, f"PUT {route}", {"off": ["refunded"]}, id=customer)
+    assert (owed.status, owed.body["errors"][0]["field"]) == (422, "off[0]")
+    assert staff(shop, f"PUT {route}", {"off": ["expired", "shipped"]}, id=customer).status == 200
+    assert staff(shop, f"GET {route}", id=customer).body == {"off": ["expired", "shipped"], "marketing": False}
+    shop.later(minutes=31)
+    shop.sweep()
+    assert notify(shop, placed, 2)
+    (item,) = shop.app.orders.parts(placed.body["order_id"], "MAIL#")
+    assert (item["kind"], item["status"], item["reason"]) == ("expired", "suppressed", "not wanted")
+    assert mailbox.mails == []

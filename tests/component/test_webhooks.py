@@ -7,9 +7,11 @@ from importlib import import_module
 from typing import Any
 
 import boto3
+import pytest
 
 from oms.channels import standard_webhooks
 from oms.channels.port import Callback
+from oms.runtime.outbound import HttpRequest, HttpResponse
 from tests.support.shop import Answer, Context, Shop, _everything
 
 OPS = {"cognito:groups": "[ops]", "cognito:username": "olga"}
@@ -104,6 +106,76 @@ def test_after_days_of_failing_it_is_disabled_and_once_enabled_goes_on_where_it_
     ask(shop, "PATCH /webhooks/subscriptions/{id}", {"enabled": True}, id=id)
     deliver(shop, subscription)
     assert [number for number, _ in heard(shop)] == [1, 2]
+
+
+def test_one_that_is_gone_is_disabled_at_once(shop: Shop) -> None:
+    subscription = subscribe(shop)
+    publish(shop, cancelled(shop), 2)
+    shop.subscriber.status = 410
+    deliver(shop, subscription)
+    told = ask(shop, "GET /webhooks/subscriptions/{id}", id=subscription["subscription_id"]).body
+    assert (told["status"], told["reason"]) == ("disabled", "gone")
+    shop.subscriber.status = 200
+    shop.later(days=1)
+    assert import_module("functions.messages.deliver").handler({}, Context()) == {"woken": 0}
+    assert heard(shop) == []
+
+
+def test_who_dies_while_delivering_is_followed_once_his_lease_has_ended(shop: Shop) -> None:
+    subscription = subscribe(shop)
+    publish(shop, cancelled(shop), 2)
+    works = shop.app.delivering.transport
+
+    def dies(request: HttpRequest, *, timeout: float) -> HttpResponse:
+        works(request, timeout=timeout)
+        raise KeyboardInterrupt
+
+    object.__setattr__(shop.app.delivering, "transport", dies)
+    with pytest.raises(KeyboardInterrupt):
+        deliver(shop, subscription)
+    object.__setattr__(shop.app.delivering, "transport", works)
+    deliver(shop, subscription)
+    assert heard(shop) == [(1, "order.placed")]
+    shop.later(seconds=91)
+    assert import_module("functions.messages.deliver").handler({}, Context()) == {"woken": 1}
+    deliver(shop, subscription)
+    assert [number for number, _ in heard(shop)] == [1, 1, 2]
+    assert len({each.headers["webhook-id"] for each in shop.subscriber.heard}) == 2
+
+
+def test_a_long_log_is_read_by_pages_from_its_end(shop: Shop) -> None:
+    subscription = subscribe(shop)
+    id = subscription["subscription_id"]
+    kept = shop.app.subscriptions
+    events = [{"n": n, "type": "OrderPlaced", "at": "2026-11-24T00:00:00.000Z", "data": {}} for n in range(1, 61)]
+    assert kept.append(kept.require(id), "order-1", events, shop.now) == 60
+
+    def page(**query: str) -> Answer:
+        route = "GET /webhooks/subscriptions/{id}/deliveries"
+        return shop.call("messages.api", route, path={"id": id}, query=query, staff=OPS)
+
+    first = page().body
+    second = page(cursor=first["next_cursor"]).body
+    seen = [each["sequence"] for each in (*first["deliveries"], *second["deliveries"])]
+    assert (seen, second["next_cursor"]) == ([*range(60, 0, -1)], None)
+    assert page(cursor="x").status == 422
+
+
+def test_who_is_unsubscribed_is_forgotten_and_told_nothing_more(shop: Shop) -> None:
+    gone, stays = subscribe(shop), subscribe(shop, "erp-0002", types=["order.placed"])
+    order = cancelled(shop)
+    publish(shop, order, 2)
+    assert ask(shop, "DELETE /webhooks/subscriptions/{id}", id=gone["subscription_id"]).status == 200
+    deliver(shop, gone)
+    publish(shop, order, 4)
+    assert heard(shop) == []
+    listed = ask(shop, "GET /webhooks/subscriptions").body["subscriptions"]
+    assert [each["subscription_id"] for each in listed] == [stays["subscription_id"]]
+    assert "secret" not in listed[0]
+    for route in ("GET /webhooks/subscriptions/{id}", "DELETE /webhooks/subscriptions/{id}"):
+        assert ask(shop, route, id=gone["subscription_id"]).status == 404
+    again = ask(shop, "POST /webhooks/subscriptions", {"url": URL, "types": ALL}, "erp-0001")
+    assert again.body["code"] == "idempotency_key_reused"
 
 
 def test_the_log_is_played_again_from_a_number(shop: Shop) -> None:

@@ -67,19 +67,24 @@ class TellCustomers:
         """Send one message again because somebody asked; one ``key`` sends once.
 
         Raises ``NotFound`` when the order has had no such message and calls for none, ``Conflict`` when nothing may
-        be sent to its customer.
+        be sent to its customer, ``IdempotencyKeyReused`` when the key asked for another message, ``Unavailable`` while
+        the mail cannot leave or somebody is at it.
         """
         order = self.orders.require(order_id)
         if self.notifier is None:
             raise errors.Conflict("No mail is set up: MailFrom is empty.")
         if order.channel in CHANNELS_THAT_TELL:
             raise errors.Conflict(f"{order.channel} writes to its buyers itself.")
-        now = self.clock()
-        for item in self.orders.parts(order_id, "MAIL#"):
-            if item.get("key") == key:
-                if item["status"] != "waiting":
-                    return item
-                break
+        now, asked = self.clock(), about
+        copies = list(self.orders.parts(order_id, "MAIL#"))
+        mine = next((item for item in copies if item.get("key") == key), None)
+        if mine is not None:
+            if (mine["kind"], mine["asked"]) != (kind, asked):
+                raise errors.IdempotencyKeyReused("This key sent another message.")
+            if mine["status"] not in ("waiting", "sending"):
+                return mine
+            # Of what has happened since, nothing may change which message this key stands for.
+            about = mine["about"]
         matching = [
             due
             for due in due_messages(order, self.orders.parts(order_id, "EVENT#"), now)
@@ -88,13 +93,15 @@ class TellCustomers:
         if not matching:
             raise errors.NotFound("This order calls for no such message.")
         due = matching[-1]
-        copies = [item for item in self.orders.parts(order_id, f"MAIL#{due.kind}#{due.about}#")]
-        mine = next((item["copy"] for item in copies if item.get("key") == key), None)
-        copy = mine if mine is not None else max((item["copy"] for item in copies), default=0) + 1
+        used = [item["copy"] for item in copies if (item["kind"], item["about"]) == (due.kind, due.about)]
+        copy = mine["copy"] if mine is not None else max(used, default=0) + 1
         try:
-            self._send(order, due, copy, now, actor=actor, key=key)
+            if mine is not None and mine["status"] == "sending":
+                self._look_again(order, due, mine, now, ours=True)
+            else:
+                self._send(order, due, copy, now, actor=actor, key=key, asked=asked)
         except NotToldYet:
-            raise errors.Unavailable("The mail service takes nothing at the moment.", retry_after=30) from None
+            raise errors.Unavailable("The mail cannot leave at the moment.", retry_after=30) from None
         sent = self.orders.table.get(order_key(order_id), _sort_key(due, copy))
         if sent is None or sent.get("key") != key:
             raise errors.Conflict("Somebody else sent this message again at the same moment.")
@@ -102,7 +109,9 @@ class TellCustomers:
 
     # ---- one message -----------------------------------------------------------------------------------------------
 
-    def _send(self, order: Order, due: Due, copy: int, now: datetime, *, actor: str = "system", key: str = "") -> None:
+    def _send(
+        self, order: Order, due: Due, copy: int, now: datetime, *, actor: str = "system", key: str = "", asked: str = ""
+    ) -> None:
         claim = {
             "pk": order_key(order.order_id),
             "sk": _sort_key(due, copy),
@@ -113,7 +122,7 @@ class TellCustomers:
             "event": due.number,
             "at": to_text(now),
             "actor": actor,
-            **({"key": key} if key else {}),
+            **({"key": key, "asked": asked} if key else {}),
         }
         why_not = self._why_not(order, due)
         if why_not:

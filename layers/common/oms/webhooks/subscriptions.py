@@ -137,14 +137,20 @@ class KeepSubscriptions:
         fresh = (self.sealer.seal(secret, seen.id), "")
         return self.change(seen, secrets=(fresh, *old), rotation=key), secret
 
-    def delete(self, id: str) -> None:
-        """Forget a subscription; its log goes with time."""
+    def delete(self, id: str, now: datetime) -> None:
+        """Forget a subscription. Its head stays while its log does, so that its key makes no other on top of it."""
         self.require(id)
         self.table.transact(
             [
                 self.table.delete("subscription", (_ALL, f"SUBSCRIPTION#{id}")),
-                self.table.delete("head", (_log_key(id), "HEAD")),
                 self.table.delete("cursor", (_log_key(id), "CURSOR")),
+                self.table.update(
+                    "head",
+                    (_log_key(id), "HEAD"),
+                    "SET #ttl = :ttl",
+                    names={"#ttl": "ttl"},
+                    values={":ttl": int((now + KEPT + timedelta(days=1)).timestamp())},
+                ),
             ]
         )
 
