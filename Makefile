@@ -12,7 +12,7 @@ STACK = oms-$(or $(STAGE),local)
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run test up down check format openapi bench replay simulate mutants redrive deploy secrets lock clean
+.PHONY: help run test up down check format openapi bench replay simulate mutants redrive reconcile conformance deploy secrets lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -59,6 +59,12 @@ mutants: $(INSTALLED)  ## break the code on purpose; the simulation must notice 
 
 redrive: $(INSTALLED)  ## play a dead-letter queue back: QUEUE=<name or all> [STAGE=…]
 	@$(RUN) local.redrive --stack $(STACK) "$(or $(QUEUE),list)"
+
+reconcile: $(INSTALLED)  ## read every channel back now, and say what differed and why [STAGE=…]
+	@$(RUN) local.reconcile --stack $(STACK)
+
+conformance: $(INSTALLED)  ## what a channel's adapter must do, run against its simulator: CHANNEL=<name or all>
+	@$(WITH_CODE) tests.conformance "$(or $(CHANNEL),all)"
 
 deploy: $(INSTALLED)  ## build for Lambda and deploy to AWS: STAGE=prod [PARAMETERS="AlarmEmail=ops@example.com …"]
 	@test -n "$(STAGE)" || { echo "STAGE=<name> says which stack, for example STAGE=prod"; exit 2; }

@@ -181,6 +181,9 @@ class Cloud:
             "ShopifyApiBase": f"{self.simulators}/shopify",
             "AmazonApiBase": f"{self.simulators}/amazon",
             "WebhookApiBase": f"{self.simulators}/webhook",
+            "EtsyOauthBase": f"{self.simulators}/etsy",
+            "EbayOauthBase": f"{self.simulators}/ebay",
+            "AmazonOauthBase": f"{self.simulators}/amazon",
             "CarrierApiBase": f"{self.simulators}/easypost",
             "MerchantName": SENDER["address"]["name"],  # type: ignore[index]
             "MailFrom": "orders@corner-shop.example",

@@ -497,6 +497,51 @@ ANSWERS: dict[str, Schema] = {
         },
         {"kit": _map(COUNT)},
     ),
+    "Channels": _object(
+        {
+            "channels": _list(
+                _object(
+                    {
+                        "channel": TEXT,
+                        "breaker": {"enum": ["closed", "open", "half_open"]},
+                        "paused_until": _or_null(TIME),
+                        "reason": _or_null(TEXT),
+                        "calls_today": COUNT,
+                        "calls_per_day": _or_null(COUNT),
+                        "lag_ms": _or_null(COUNT),
+                        "acknowledged_at": _or_null(TIME),
+                        "backlog": COUNT,
+                        "polled_until": _or_null(TIME),
+                        "reconcile": _or_null(
+                            _object(
+                                {
+                                    "started_at": TIME,
+                                    "finished_at": TIME,
+                                    "compared": COUNT,
+                                    "behind": COUNT,
+                                    "drifted": COUNT,
+                                    "causes": _map(COUNT),
+                                    "differences": _list(
+                                        _object(
+                                            {
+                                                "sku": TEXT,
+                                                "shown": _or_null(COUNT),
+                                                "should_show": COUNT,
+                                                "cause": TEXT,
+                                                "explanation": TEXT,
+                                            }
+                                        )
+                                    ),
+                                    "failure": _or_null(TEXT),
+                                    "is_complete": FLAG,
+                                }
+                            )
+                        ),
+                    }
+                )
+            )
+        }
+    ),
     "Movement": _object(
         {
             "movement_id": TEXT,
@@ -1010,6 +1055,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("GET /products/exports/{id}", "How far an export is, and its file", "ops", "CatalogueJob"),
     Operation("GET /stock/{sku}", "What is where, and what channels show", "agent ops pos warehouse", "Stock"),
+    Operation("GET /channels", "How every channel stands", "agent ops", "Channels"),
     Operation(
         "POST /stock/movements",
         "Receive, adjust, count, set apart, release, scrap or put away",

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from oms.bootstrap import app
+from oms.channels.overview import overview
 from oms.channels.registry import channel_names
 from oms.fulfillment.facilities import Zone, put_zone, zones
 from oms.inventory.alerts import open_alerts
@@ -184,6 +185,12 @@ def put_listing(request: ApiRequest) -> ApiResponse:
     listing = Listing(sku=product.sku, channel=channel, listing_id=listing_id, **form.terms())
     app().inventory.put_listing(listing, app().clock())
     return ApiResponse(200, {"sku": product.sku, "channel": channel, "listing_id": listing_id, **form.terms()})
+
+
+def get_channels(request: ApiRequest) -> ApiResponse:
+    """How every channel stands: breaker, backlog, lag and the last reconcile."""
+    request.require_group("ops", "agent")
+    return ApiResponse(200, overview(channel_names(), app().inventory, app().channel_backlog, app().clock))
 
 
 def stock_alerts(request: ApiRequest) -> ApiResponse:
@@ -381,6 +388,7 @@ ROUTES = {
     "GET /stock/{sku}": get_stock,
     "POST /stock/movements": move_stock,
     "PUT /stock/{sku}/listings/{channel}": put_listing,
+    "GET /channels": get_channels,
     "GET /alerts/stock": stock_alerts,
     "GET /explain/stock/{sku}": explain_stock,
     "PUT /stock/{sku}/supplies/{supply}": put_outside_supply,

@@ -15,6 +15,7 @@ _BUSY_SECONDS = 2
 _PAUSE_SECONDS = 15
 _LONGEST_PAUSE_SECONDS = 900
 _PATIENT_TRIES = 4
+_PATIENT_TRIES_THROTTLED = 12
 
 
 @entry_point
@@ -45,12 +46,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def _come_back(event: dict[str, Any], failed: dict[str, int], *, grows: bool) -> None:
     """Let failed messages return after their own pause rather than the queue's long visibility timeout. From the fifth
-    try on the pause doubles, unless the channel only wants to be asked more slowly."""
+    try on the pause doubles; from the thirteenth, if the channel only wants to be asked more slowly."""
     for record in event["Records"]:
         if record["messageId"] not in failed:
             continue
         tries = int(record["attributes"]["ApproximateReceiveCount"])
-        doublings = max(0, min(tries, 14) - _PATIENT_TRIES) if grows else 0
+        patient = _PATIENT_TRIES if grows else _PATIENT_TRIES_THROTTLED
+        doublings = max(0, min(tries, patient + 10) - patient)
         pause = min(failed[record["messageId"]] * 2**doublings, _LONGEST_PAUSE_SECONDS)
         name = record["eventSourceARN"].rsplit(":", 1)[-1]
         url = next(url for url in app().settings.channel_queue_urls.values() if url.rsplit("/", 1)[-1] == name)

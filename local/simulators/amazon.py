@@ -10,9 +10,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from local.simulators.core import Clock, Deliver, Delivery, Request, Response
-from local.simulators.marketplace import Handler, Marketplace, Purchase, Refused, TokenBucket, only, whole
+from local.simulators.marketplace import Handler, Marketplace, Purchase, Refused, TokenBucket, Tokens, only, whole
 
 ACCESS_TOKEN = "Atza|sim-token"  # noqa: S105 - the simulator's own
+REFRESH_TOKEN = "refresh-token-0"  # noqa: S105 - the simulator's own
+CLIENT = ("sim-client", "sim-client-secret")
+_TOKEN = "/auth/o2/token"  # noqa: S105 - a path
 SELLER_ID = "A2SIMSELLER001"
 MARKETPLACE_ID = "ATVPDKIKX0DER"
 
@@ -67,6 +70,10 @@ class AmazonCore(Marketplace):
         deliver: Deliver,
         *,
         access_token: str = ACCESS_TOKEN,
+        refresh_token: str = REFRESH_TOKEN,
+        client_id: str = CLIENT[0],
+        client_secret: str = CLIENT[1],
+        token_seconds: float = 0.0,
         seller_id: str = SELLER_ID,
         marketplace_id: str = MARKETPLACE_ID,
         callback_url: str = "",
@@ -75,8 +82,10 @@ class AmazonCore(Marketplace):
         rate_factor: float = 1.0,
     ) -> None:
         super().__init__(clock, deliver, callback_url)
+        self.tokens = Tokens(clock, access_token, refresh_token, seconds=token_seconds, rotates=True)
         self._credentials = {
-            "access_token": access_token,
+            "client_id": client_id,
+            "client_secret": client_secret,
             "seller_id": seller_id,
             "marketplace_id": marketplace_id,
         }
@@ -87,6 +96,7 @@ class AmazonCore(Marketplace):
         self._searches: dict[str, tuple[str, int]] = {}
         self._set_rates(rate_factor)
         item, order = "/listings/2021-08-01/items/{seller}/{sku}", "/orders/2026-01-01/orders"
+        self.route("POST", _TOKEN, "renewToken", self._renew)
         self._metered("GET", item, "getListingsItem", self._get_item)
         self._metered("PATCH", item, "patchListingsItem", self._patch_item)
         self._metered("GET", order, "searchOrders", self._search)
@@ -100,8 +110,13 @@ class AmazonCore(Marketplace):
 
     def authorize(self, request: Request) -> None:
         """Login with Amazon's token; one that lapsed is denied like a missing permission."""
-        if request.headers.get("x-amz-access-token") != self._credentials["access_token"]:
+        if request.path == _TOKEN:
+            return
+        if not self.tokens.accepts(request.headers.get("x-amz-access-token", "")):
             raise Refused(403, "Access to requested resource is denied.")
+
+    def _renew(self, request: Request, _: Mapping[str, str]) -> Response:
+        return self.tokens.renew(request, {name: self._credentials[name] for name in ("client_id", "client_secret")})
 
     def refusal(self, refused: Refused) -> Response:
         """Amazon's errors are a list with codes in words."""
@@ -124,6 +139,9 @@ class AmazonCore(Marketplace):
         wanted = dict(told)
         if "rate_factor" in wanted:
             self._set_rates(float(wanted.pop("rate_factor")))
+        if "access_token" in wanted:
+            refresh, seconds = wanted.pop("refresh_token", REFRESH_TOKEN), float(wanted.pop("token_seconds", 0))
+            self.tokens.start(str(wanted.pop("access_token")), str(refresh), seconds)
         for name in self._delays:
             self._delays[name] = float(wanted.pop(name, self._delays[name]))
         if unknown := sorted(set(wanted) - set(self._credentials)):

@@ -14,9 +14,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from local.simulators.core import Clock, Deliver, Delivery, Request, Response
-from local.simulators.marketplace import Marketplace, Purchase, Refused, TokenBucket, only, whole
+from local.simulators.marketplace import Marketplace, Purchase, Refused, TokenBucket, Tokens, only, whole
 
 ACCESS_TOKEN = "ebay-sim-token"  # noqa: S105 - the simulator's own
+REFRESH_TOKEN = "refresh-token-0"  # noqa: S105 - the simulator's own
+CLIENT = ("sim-client", "sim-client-secret")
+_TOKEN = "/identity/v1/oauth2/token"  # noqa: S105 - a path
 VERIFICATION_TOKEN = "ebay-sim-verification-token-0123456789"  # noqa: S105
 MARKETPLACE_ID = "EBAY_US"
 KEY_ID = "5d4d7a52-0001-4000-8000-000000000001"
@@ -62,6 +65,9 @@ class EbayCore(Marketplace):
         deliver: Deliver,
         *,
         access_token: str = ACCESS_TOKEN,
+        refresh_token: str = REFRESH_TOKEN,
+        client: tuple[str, str] = CLIENT,
+        token_seconds: float = 0.0,
         verification_token: str = VERIFICATION_TOKEN,
         callback_url: str = "",
         out_of_stock_control: bool = True,
@@ -70,7 +76,8 @@ class EbayCore(Marketplace):
         per_day: int = 5_000,
     ) -> None:
         super().__init__(clock, deliver, callback_url)
-        self._access_token = access_token
+        self.tokens = Tokens(clock, access_token, refresh_token, seconds=token_seconds, rotates=False)
+        self._client = client
         self._verification_token = verification_token
         self._switches = {
             "out_of_stock_control": out_of_stock_control,
@@ -84,6 +91,7 @@ class EbayCore(Marketplace):
         self._revisions: Counter[tuple[str, str]] = Counter()
         order, offer = f"{_FULFILLMENT}/order", f"{_INVENTORY}/offer/{{offer}}"
         bulk = f"{_INVENTORY}/bulk_update_price_quantity"
+        self.route("POST", _TOKEN, "renewToken", self._renew)
         self.route("POST", bulk, "bulkUpdatePriceQuantity", self._bulk_update)
         self.route("POST", f"{_INVENTORY}/bulk_get_inventory_item", "bulkGetInventoryItem", self._bulk_get)
         self.route("GET", offer, "getOffer", self._get_offer)
@@ -92,18 +100,27 @@ class EbayCore(Marketplace):
         self.route("GET", order, "getOrders", self._get_orders)
         self.route("GET", f"{order}/{{order}}", "getOrder", self._get_order)
         parcels = f"{order}/{{order}}/shipping_fulfillment"
+        self.route("POST", f"{_FULFILLMENT}/order/{{order}}/issue_refund", "issueRefund", self._issue_refund)
         self.route("GET", parcels, "getShippingFulfillments", self._get_fulfillments)
         self.route("POST", parcels, "createShippingFulfillment", self._ship)
         self.route("GET", "/commerce/notification/v1/public_key/{key}", "getPublicKey", self._get_key)
 
     def authorize(self, request: Request) -> None:
         """A bearer token; requests with a body must say that it is JSON."""
-        if request.headers.get("authorization") != f"Bearer {self._access_token}":
+        if request.path == _TOKEN:
+            return
+        if not self.tokens.accepts(request.headers.get("authorization", "").removeprefix("Bearer ")):
             raise Refused(401, "Invalid access token", 1001)
         if request.method == "POST" and request.body:
             kind = request.headers.get("content-type", "")
             if not kind.startswith("application/json"):
                 raise Refused(415, "Unsupported media type", 2004)
+
+    def _renew(self, request: Request, _: Mapping[str, str]) -> Response:
+        proof = base64.b64encode(":".join(self._client).encode()).decode()
+        if request.headers.get("authorization") != f"Basic {proof}":
+            return Response.of(401, {"error": "invalid_client"})
+        return self.tokens.renew(request, {})
 
     def refusal(self, refused: Refused) -> Response:
         """eBay's errors are a list."""
@@ -121,7 +138,11 @@ class EbayCore(Marketplace):
     def configure(self, told: Mapping[str, Any]) -> dict[str, Any]:
         """Answers the challenge that eBay would put to the callback's URL, and the proof that it expects."""
         wanted = dict(told)
-        self._access_token = str(wanted.pop("access_token", self._access_token))
+        if "access_token" in wanted:
+            refresh, seconds = wanted.pop("refresh_token", REFRESH_TOKEN), float(wanted.pop("token_seconds", 0))
+            self.tokens.start(str(wanted.pop("access_token")), str(refresh), seconds)
+        if "client_id" in wanted:
+            self._client = (str(wanted.pop("client_id")), str(wanted.pop("client_secret")))
         self._verification_token = str(wanted.pop("verification_token", self._verification_token))
         if "per_day" in wanted:
             self._day = TokenBucket(int(wanted.pop("per_day")), 86_400.0, self.clock)
@@ -184,6 +205,25 @@ class EbayCore(Marketplace):
             "cancelledDate": self._now(),
             "cancelRequests": [],
         }
+        order["lastModifiedDate"] = self._now()
+        return True
+
+    def refund(self, order_id: str, amount: int, removed: Mapping[str, int]) -> bool:
+        """Told by no notification: only reading the order shows it."""
+        order = self._orders.get(order_id)
+        if order is None:
+            return False
+        refunds = order["paymentSummary"]["refunds"]
+        currency = order["pricingSummary"]["total"]["currency"]
+        refunds.append(
+            {
+                "amount": _amount(amount, currency),
+                "refundDate": self._now(),
+                "refundId": f"refund-{order_id}-{len(refunds) + 1}",
+                "refundStatus": "REFUNDED",
+            }
+        )
+        order["orderPaymentStatus"] = "PARTIALLY_REFUNDED"
         order["lastModifiedDate"] = self._now()
         return True
 
@@ -403,6 +443,20 @@ class EbayCore(Marketplace):
         order = self._order(arguments, 400)
         found = self._fulfillments[order["orderId"]]
         return Response.of(200, {"fulfillments": found, "total": len(found), "warnings": []})
+
+    def _issue_refund(self, request: Request, arguments: Mapping[str, str]) -> Response:
+        order = self._order(arguments, 400)
+        allowed = {"reasonForRefund", "comment", "refundItems", "orderLevelRefundAmount"}
+        told = only(request.json(), allowed, {"reasonForRefund", "orderLevelRefundAmount"}, "Invalid refund")
+        wanted = only(told["orderLevelRefundAmount"], {"value", "currency"}, {"value", "currency"}, "Invalid amount")
+        paid = order["pricingSummary"]["total"]
+        given = sum(float(each["amount"]["value"]) for each in order["paymentSummary"]["refunds"])
+        if wanted["currency"] != paid["currency"] or given + float(wanted["value"]) > float(paid["value"]):
+            raise Refused(400, "The refund is more than was paid.")
+        self.refund(order["orderId"], round(float(wanted["value"]) * 100), {})
+        return Response.of(
+            200, {"refundId": order["paymentSummary"]["refunds"][-1]["refundId"], "refundStatus": "PENDING"}
+        )
 
     def _ship(self, request: Request, arguments: Mapping[str, str]) -> Response:
         order = self._order(arguments, 400)

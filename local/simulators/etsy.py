@@ -14,11 +14,12 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from local.simulators.core import Clock, Deliver, Delivery, Request, Response
-from local.simulators.marketplace import Marketplace, Purchase, Refused, TokenBucket, only, whole
+from local.simulators.marketplace import Marketplace, Purchase, Refused, TokenBucket, Tokens, only, whole
 
 SHOP_ID = 1001
 API_KEY = "etsy-sim-key:etsy-sim-shared"
 ACCESS_TOKEN = "1001.etsy-sim-token"  # noqa: S105 - the simulator's own
+REFRESH_TOKEN = "refresh-token-0"  # noqa: S105 - the simulator's own
 WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"etsy simulator webhook key 01").decode()
 
 MAX_QUANTITY = 999
@@ -67,6 +68,8 @@ class EtsyCore(Marketplace):
         shop_id: int = SHOP_ID,
         api_key: str = API_KEY,
         access_token: str = ACCESS_TOKEN,
+        refresh_token: str = REFRESH_TOKEN,
+        token_seconds: float = 0.0,
         webhook_secret: str = WEBHOOK_SECRET,
         callback_url: str = "",
         per_second: int = 10,
@@ -75,10 +78,10 @@ class EtsyCore(Marketplace):
         super().__init__(clock, deliver, callback_url)
         self._credentials = {
             "api_key": api_key,
-            "access_token": access_token,
             "webhook_secret": webhook_secret,
             "signature_style": "list",
         }
+        self.tokens = Tokens(clock, access_token, refresh_token, seconds=token_seconds, rotates=True)
         self.shop_id = shop_id
         self._listings: dict[int, _Listing] = {}
         self._by_sku: dict[str, _Listing] = {}
@@ -86,6 +89,7 @@ class EtsyCore(Marketplace):
         self._mails: dict[int, int] = {}
         self._set_limits(per_second, per_day)
         listings, receipts = "/v3/application/listings", "/v3/application/shops/{shop}/receipts"
+        self.route("POST", "/v3/public/oauth/token", "renewToken", self._renew)
         self.route("GET", f"{listings}/batch/inventory", "getListingsInventoryByListingIds", self._batch)
         self.route("GET", f"{listings}/{{listing}}/inventory", "getListingInventory", self._get_inventory)
         self.route("PUT", f"{listings}/{{listing}}/inventory", "updateListingInventory", self._put_inventory)
@@ -96,10 +100,15 @@ class EtsyCore(Marketplace):
 
     def authorize(self, request: Request) -> None:
         """Both the application's key and the seller's token."""
+        if request.path == "/v3/public/oauth/token":
+            return
         if request.headers.get("x-api-key") != self._credentials["api_key"]:
             raise Refused(403, "Invalid API key")
-        if request.headers.get("authorization") != f"Bearer {self._credentials['access_token']}":
+        if not self.tokens.accepts(request.headers.get("authorization", "").removeprefix("Bearer ")):
             raise Refused(401, "invalid_token")
+
+    def _renew(self, request: Request, _: Mapping[str, str]) -> Response:
+        return self.tokens.renew(request, {"client_id": self._credentials["api_key"].split(":")[0]})
 
     def refusal(self, refused: Refused) -> Response:
         """Etsy's errors are one sentence."""
@@ -128,6 +137,9 @@ class EtsyCore(Marketplace):
             int(wanted.pop("per_day", self._day.capacity)),
         )
         self.shop_id = int(wanted.pop("shop_id", self.shop_id))
+        if "access_token" in wanted:
+            refresh, seconds = wanted.pop("refresh_token", REFRESH_TOKEN), float(wanted.pop("token_seconds", 0))
+            self.tokens.start(str(wanted.pop("access_token")), str(refresh), seconds)
         if unknown := sorted(set(wanted) - set(self._credentials)):
             raise ValueError(f"no such setting: {', '.join(unknown)}")
         self._credentials.update({name: str(value) for name, value in wanted.items()})
@@ -209,6 +221,19 @@ class EtsyCore(Marketplace):
         receipt["status"] = "canceled"
         self._touch(receipt)
         self._announce("order.canceled", receipt["receipt_id"])
+        return True
+
+    def refund(self, order_id: str, amount: int, removed: Mapping[str, int]) -> bool:
+        """Told by no event: only reading the receipt shows it."""
+        receipt = self._receipts.get(int(order_id))
+        if receipt is None:
+            return False
+        currency = receipt["grandtotal"]["currency_code"]
+        money = {"amount": amount, "divisor": 100, "currency_code": currency}
+        made = {"amount": money, "created_timestamp": int(self.clock()), "reason": "", "note_from_issuer": ""}
+        receipt["refunds"].append({**made, "status": "complete"})
+        receipt["status"] = "partially refunded"
+        self._touch(receipt)
         return True
 
     def order_report(self, order_id: str) -> dict[str, Any] | None:

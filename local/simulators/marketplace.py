@@ -3,6 +3,7 @@
 * ``POST /_sim/listings`` ``{"skus": [{"sku", "title", "price_minor", "currency", "quantity"?}]}`` or one such
   object: put SKUs on sale. ``GET /_sim/listings/{sku}``: what buyers see.
 * ``POST /_sim/purchases`` ``{"lines", "buyer"?}``: a buyer orders. ``POST /_sim/cancel`` ``{"order_id"}``.
+  ``POST /_sim/refunds`` ``{"order_id", "amount_minor", "removed"?: {sku: units}}``.
   ``GET /_sim/orders/{id}``: what the seller told about an order.
 * ``POST /_sim/config``: the callback's address, credentials, limits. ``POST /_sim/faults``: what goes wrong
   next (see ``Faults``). ``POST /_sim/deliver``: let held callbacks go. ``GET /_sim/calls``: what was asked.
@@ -15,7 +16,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 from local.simulators.core import Clock, Deliver, Delivery, Request, Response
 
@@ -60,6 +61,43 @@ class TokenBucket:
         now = self._clock()
         self._tokens = min(float(self.capacity), self._tokens + max(0.0, now - self._filled_at) * self._rate)
         self._filled_at = now
+
+
+class Tokens:
+    """Access tokens of an OAuth 2 refresh: each lives so many seconds, and so does a refresh token only once used.
+
+    With ``seconds`` 0 the first token never lapses, as long as nobody renews it.
+    """
+
+    def __init__(self, clock: Clock, access: str, refresh: str, *, seconds: float, rotates: bool) -> None:
+        self._clock = clock
+        self._rotates = rotates
+        self._count = 0
+        self.start(access, refresh, seconds)
+
+    def start(self, access: str, refresh: str, seconds: float) -> None:
+        """Forget all tokens but these."""
+        self.refresh, self.seconds = refresh, seconds
+        self._valid = {access: self._clock() + seconds if seconds else float("inf")}
+
+    def accepts(self, access: str) -> bool:
+        """Whether the token is one of ours that has not lapsed."""
+        return self._valid.get(access, 0.0) > self._clock()
+
+    def renew(self, request: Request, client: Mapping[str, str]) -> Response:
+        """RFC 6749, section 6; ``client`` are further form fields that have to be just so."""
+        form = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
+        wanted = {"grant_type": "refresh_token", "refresh_token": self.refresh, **client}
+        if form != wanted:
+            return Response.of(400, {"error": "invalid_grant"})
+        self._count += 1
+        access, lives = f"renewed-token-{self._count}", self.seconds or 3600.0
+        self._valid[access] = self._clock() + lives
+        answer: dict[str, Any] = {"access_token": access, "token_type": "Bearer", "expires_in": int(lives)}
+        if self._rotates:
+            self.refresh = f"refresh-token-{self._count}"
+            answer["refresh_token"] = self.refresh
+        return Response.of(200, answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +200,7 @@ class Marketplace:
         self._add(self._controls, "GET", "/_sim/listings/{sku}", "shown", self._sim_shown)
         self._add(self._controls, "POST", "/_sim/purchases", "purchase", self._sim_purchase)
         self._add(self._controls, "POST", "/_sim/cancel", "cancel", self._sim_cancel)
+        self._add(self._controls, "POST", "/_sim/refunds", "refund", self._sim_refund)
         self._add(self._controls, "GET", "/_sim/orders/{id}", "order", self._sim_order)
         self._add(self._controls, "POST", "/_sim/config", "config", self._sim_config)
         self._add(self._controls, "POST", "/_sim/faults", "faults", self._sim_faults)
@@ -256,6 +295,11 @@ class Marketplace:
         """Cancel an order on the marketplace; False if there is none."""
         raise NotImplementedError
 
+    def refund(self, order_id: str, amount: int, removed: Mapping[str, int]) -> bool:
+        """Give money back there, and take units out of the order where the marketplace can; False where it is not done
+        by the marketplace, or there is no such order."""
+        return False
+
     def order_report(self, order_id: str) -> dict[str, Any] | None:
         """``{"order_id", "cancelled", "lines", "shipments", …}`` as far as the marketplace was told."""
         raise NotImplementedError
@@ -334,6 +378,14 @@ class Marketplace:
         order_id = str(request.json()["order_id"])
         if not self.cancel(order_id):
             return Response.of(404, {"error": "no such order"})
+        return Response.of(200, {"order_id": order_id})
+
+    def _sim_refund(self, request: Request, _: Mapping[str, str]) -> Response:
+        told = request.json()
+        order_id = str(told["order_id"])
+        removed = {str(sku): int(units) for sku, units in (told.get("removed") or {}).items()}
+        if not self.refund(order_id, int(told["amount_minor"]), removed):
+            return Response.of(404, {"error": "no such order, or no refunds here"})
         return Response.of(200, {"order_id": order_id})
 
     def _sim_order(self, _: Request, arguments: Mapping[str, str]) -> Response:

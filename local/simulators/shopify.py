@@ -59,7 +59,16 @@ _SCHEMA = build_schema(
     type Mutation {
       inventorySetQuantities(input: InventorySetQuantitiesInput!): InventorySetQuantitiesPayload
       fulfillmentCreate(fulfillment: FulfillmentInput!, message: String): FulfillmentCreatePayload
+      orderCancel(
+        orderId: ID!, reason: OrderCancelReason!, restock: Boolean!, notifyCustomer: Boolean,
+        refundMethod: OrderCancelRefundMethodInput, staffNote: String
+      ): OrderCancelPayload
     }
+    enum OrderCancelReason { CUSTOMER DECLINED FRAUD INVENTORY OTHER STAFF }
+    input OrderCancelRefundMethodInput { originalPaymentMethodsRefund: Boolean }
+    type Job { id: ID! done: Boolean! }
+    type OrderCancelUserError { code: String field: [String!] message: String! }
+    type OrderCancelPayload { job: Job orderCancelUserErrors: [OrderCancelUserError!]! }
     enum OrderSortKeys { CREATED_AT ID PROCESSED_AT UPDATED_AT }
     type PageInfo { hasNextPage: Boolean! endCursor: String }
     type MoneyV2 { amount: Decimal! currencyCode: String! }
@@ -79,7 +88,7 @@ _SCHEMA = build_schema(
       email: String displayFinancialStatus: String displayFulfillmentStatus: String! customer: Customer
       shippingAddress: MailingAddress billingAddress: MailingAddress
       currentShippingPriceSet: MoneyBag! currentTotalTaxSet: MoneyBag! currentTotalDiscountsSet: MoneyBag!
-      currentTotalPriceSet: MoneyBag!
+      currentTotalPriceSet: MoneyBag! totalRefundedSet: MoneyBag!
       lineItems(first: Int, after: String): LineItemConnection!
       fulfillments(first: Int): [Fulfillment!]!
       fulfillmentOrders(first: Int, after: String): FulfillmentOrderConnection!
@@ -190,7 +199,7 @@ class ShopifyCore(Marketplace):
             "webhook_secret": webhook_secret,
             "shop_domain": shop_domain,
         }
-        self._topics = {"orders/paid", "orders/cancelled", "orders/fulfilled"}
+        self._topics = {"orders/paid", "orders/updated", "orders/cancelled", "orders/fulfilled"}
         self._restore = points_per_second
         self._points = TokenBucket(points, points / points_per_second, clock)
         self._items: dict[str, _Item] = {}
@@ -312,6 +321,24 @@ class ShopifyCore(Marketplace):
         self._announce("orders/cancelled", order)
         return True
 
+    def refund(self, order_id: str, amount: int, removed: Mapping[str, int]) -> bool:
+        """Units that are taken out are restocked at the shop."""
+        order = self._orders.get(_gid("Order", order_id))
+        if order is None:
+            return False
+        currency = order.shown["currencyCode"]
+        before = order.shown["totalRefundedSet"]["shopMoney"]["amount"]
+        order.shown["totalRefundedSet"] = _bag(round(float(before) * 100) + amount, currency)
+        order.shown["displayFinancialStatus"] = "PARTIALLY_REFUNDED"
+        for line in order.lines:
+            units = min(removed.get(line["sku"], 0), line["currentQuantity"])
+            line["currentQuantity"] -= units
+            self._by_sku[line["sku"]].available += units
+            self._by_sku[line["sku"]].committed -= units
+        self._touch(order)
+        self._announce("orders/updated", order)
+        return True
+
     def order_report(self, order_id: str) -> dict[str, Any] | None:
         """With how often the buyer was written to."""
         order = self._orders.get(_gid("Order", order_id))
@@ -371,6 +398,7 @@ class ShopifyCore(Marketplace):
             "fulfillmentOrder": self._fulfillment_order,
             "inventorySetQuantities": self._set_quantities,
             "fulfillmentCreate": self._fulfill,
+            "orderCancel": self._cancel_asked,
         }
 
     def _cost(self, asked: int, actual: int | None) -> dict[str, Any]:
@@ -489,6 +517,20 @@ class ShopifyCore(Marketplace):
         each = next((each for order in self._orders.values() for each in order.to_ship if each["id"] == id), None)
         return None if each is None else _fulfillment_order_row(each)
 
+    def _cancel_asked(
+        self, _: GraphQLResolveInfo, orderId: str, reason: str, restock: bool, **more: Any
+    ) -> dict[str, Any]:
+        order = self._orders.get(orderId)
+        if order is None or order.shown["cancelledAt"]:
+            error = {"code": "INVALID", "field": ["orderId"], "message": "Cannot cancel order."}
+            return {"job": None, "orderCancelUserErrors": [error]}
+        self.cancel(orderId.rpartition("/")[2])
+        if (more.get("refundMethod") or {}).get("originalPaymentMethodsRefund"):
+            order.shown["displayFinancialStatus"] = "REFUNDED"
+            order.shown["totalRefundedSet"] = order.shown["currentTotalPriceSet"]
+        job = {"id": f"gid://shopify/Job/{self.next_number('job')}", "done": False}
+        return {"job": job, "orderCancelUserErrors": []}
+
     def _fulfill(
         self, _: GraphQLResolveInfo, fulfillment: Mapping[str, Any], message: str | None = None
     ) -> dict[str, Any]:
@@ -569,6 +611,7 @@ class ShopifyCore(Marketplace):
             "currentShippingPriceSet": _bag(purchase.shipping, currency),
             "currentTotalTaxSet": _bag(purchase.tax, currency),
             "currentTotalDiscountsSet": _bag(purchase.discount, currency),
+            "totalRefundedSet": _bag(0, currency),
             "currentTotalPriceSet": _bag(items + purchase.shipping + purchase.tax - purchase.discount, currency),
         }
 

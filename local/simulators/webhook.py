@@ -58,6 +58,8 @@ class WebhookCore(Marketplace):
             "order.read": self._read_order,
             "orders.read": self._read_orders,
             "order.shipped": self._shipped,
+            "order.cancel": self._cancel_asked,
+            "order.refund": self._refund_asked,
         }
         self.route("POST", "/oms", "oms", self._receive)
 
@@ -145,6 +147,16 @@ class WebhookCore(Marketplace):
         self._announce("order.cancelled", order_id)
         return True
 
+    def refund(self, order_id: str, amount: int, removed: Mapping[str, int]) -> bool:
+        """Told to us at once."""
+        order = self._orders.get(order_id)
+        if order is None:
+            return False
+        order["refunded"] = order.get("refunded", 0) + amount
+        order["updated_at"] = max(order["updated_at"], self._now())
+        self._announce("order.updated", order_id)
+        return True
+
     def order_report(self, order_id: str) -> dict[str, Any] | None:
         """As far as the storefront was told."""
         order = self._orders.get(order_id)
@@ -206,6 +218,23 @@ class WebhookCore(Marketplace):
         if all(each["shipment_id"] != data["shipment_id"] for each in order["shipments"]):
             order["shipments"].append({name: value for name, value in data.items() if name != "order_id"})
             order["updated_at"] = max(order["updated_at"], self._now())
+        return Response.of(200, {})
+
+    def _cancel_asked(self, _: Request, data: Mapping[str, Any]) -> Response:
+        order = self._orders.get(data["order_id"])
+        if order is None:
+            raise Refused(400, "No such order")
+        if not order["cancelled"]:
+            self.cancel(order["id"])
+        return Response.of(200, {})
+
+    def _refund_asked(self, _: Request, data: Mapping[str, Any]) -> Response:
+        order = self._orders.get(data["order_id"])
+        if order is None:
+            raise Refused(400, "No such order")
+        total = whole(data["refunded_total"], 0, order["total"], "More than was paid")
+        if total > order.get("refunded", 0):
+            self.refund(order["id"], total - order.get("refunded", 0), {})
         return Response.of(200, {})
 
     def _as_shown(self, order: dict[str, Any]) -> dict[str, Any]:

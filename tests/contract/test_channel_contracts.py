@@ -20,7 +20,7 @@ from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 from oms.channels.ebay import EbayChannel
-from oms.channels.port import Callback, Quantity, ShippedParcel, SignatureInvalid
+from oms.channels.port import Callback, PersonDemand, Quantity, ShippedParcel, SignatureInvalid
 from oms.runtime.outbound import HttpRequest, HttpResponse
 from tests.support.marketplaces import SECRETS, Rig, answering
 
@@ -212,10 +212,8 @@ def test_ebays_own_signature_vectors(vector: dict[str, Any]) -> None:
         with pytest.raises(SignatureInvalid):
             channel.read_callback(callback, now)
         return
-    assert channel.read_callback(callback, now) == []
-    deletion = channel.account_deletion(callback, now)
-    assert deletion is not None
-    assert (deletion.user_id, deletion.username) == ("ma8vp1jySJC", "test_user")
+    (notice,) = channel.read_callback(callback, now)
+    assert notice.demand == PersonDemand("erase", ("test_user", "ma8vp1jySJC"))
 
 
 def test_etsys_signature_vector() -> None:

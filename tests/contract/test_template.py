@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from local import redrive
+from oms.channels import registry
+from oms.channels.tokens import GRANTS
 from oms.orders.listening import LISTENERS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -264,6 +266,8 @@ class TestRoutes:
 class TestMetrics:
     def test_every_metric_that_an_alarm_or_the_dashboard_names_is_emitted(self) -> None:
         named = {alarm["MetricName"] for alarm in ALARMS.values() if alarm.get("Namespace") == "OrderManagement"}
+        watched = [each["MetricStat"]["Metric"] for each in _watched_by_metric_math()]
+        named |= {metric["MetricName"] for metric in watched}
         body = json.loads(re.sub(r"\$\{[^}]*\}", "x", RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]))
         shown = [metric for widget in body["widgets"] for metric in widget["properties"]["metrics"]]
         named |= {metric[1] for metric in shown if metric[0] == "OrderManagement"}
@@ -278,6 +282,22 @@ class TestMetrics:
             for dimension in alarm.get("Dimensions", []):
                 if dimension["Name"] == "service":
                     assert dimension["Value"] in services, name
+        for each in _watched_by_metric_math():
+            dimensions = {each["Name"]: each["Value"] for each in each["MetricStat"]["Metric"]["Dimensions"]}
+            assert dimensions["service"] in services
+
+    def test_an_alarm_over_all_channels_leaves_none_out(self) -> None:
+        for name, alarm in ALARMS.items():
+            if "Metrics" in alarm:
+                seen = [
+                    dimension["Value"]
+                    for each in alarm["Metrics"]
+                    if "MetricStat" in each
+                    for dimension in each["MetricStat"]["Metric"]["Dimensions"]
+                    if dimension["Name"] == "channel"
+                ]
+                expiring = name == "ChannelTokensAlarm"
+                assert sorted(seen) == sorted(GRANTS if expiring else registry.channel_names()), name
 
     @pytest.mark.parametrize("alarm", sorted(ALARMS))
     def test_an_alarm_tells_somebody_and_says_what_is_wrong(self, alarm: str) -> None:
@@ -369,6 +389,10 @@ class TestRequirements:
         tools = pinned(ROOT / "requirements-dev.txt")
         layer = pinned(ROOT / "layers" / "common" / "requirements.txt")
         assert layer.items() <= tools.items()
+
+
+def _watched_by_metric_math() -> list[dict[str, Any]]:
+    return [each for alarm in ALARMS.values() for each in alarm.get("Metrics", []) if "MetricStat" in each]
 
 
 def _actions(node: Any) -> Iterator[str]:

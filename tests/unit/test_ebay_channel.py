@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from local.simulators.ebay import EbayCore
-from oms.channels.ebay import UNKNOWN_KEYS_REMEMBERED, AccountDeletion, EbayChannel
+from oms.channels.ebay import UNKNOWN_KEYS_REMEMBERED, EbayChannel
 from oms.channels.port import (
     Callback,
     ChannelRefused,
     ChannelThrottled,
     ChannelUnavailable,
     ListingRef,
+    PersonDemand,
     Quantity,
     RowResult,
     ShippedParcel,
@@ -254,7 +255,7 @@ def test_an_answer_that_holds_no_usable_key_verifies_nothing(rig: Rig, key: str)
         channel.read_callback(ebay_callback(notification()), rig.moment)
 
 
-@pytest.mark.parametrize("topic", ["ITEM_MARKED_SHIPPED", "MARKETPLACE_ACCOUNT_DELETION", "NEW_TOPIC"])
+@pytest.mark.parametrize("topic", ["ITEM_MARKED_SHIPPED", "NEW_TOPIC"])
 def test_other_topics_are_verified_and_name_no_order(rig: Rig, topic: str) -> None:
     callback = ebay_callback(notification(topic, {"userId": "u"}))
     assert rig.channel.read_callback(callback, rig.moment) == []
@@ -265,12 +266,14 @@ def test_a_deleted_account_is_named_only_by_a_verified_callback(rig: Rig) -> Non
     assert isinstance(rig.channel, EbayChannel)
     rig.core.announce_account_deletion("u-1", "ada")
     (callback,) = rig.callbacks()
-    deletion = rig.channel.account_deletion(callback, rig.moment)
-    assert deletion == AccountDeletion("00000000-0000-4000-8000-000000000001", "u-1", "ada")
-    assert rig.channel.account_deletion(ebay_callback(notification()), rig.moment) is None
+    (notice,) = rig.channel.read_callback(callback, rig.moment)
+    assert notice.event_id == "00000000-0000-4000-8000-000000000001"
+    assert notice.demand == PersonDemand("erase", ("ada", "u-1"))
+    (order,) = rig.channel.read_callback(ebay_callback(notification()), rig.moment)
+    assert order.demand is None
     forged = Callback("POST", callback.headers, {}, callback.body.replace(b"ada", b"eve"))
     with pytest.raises(SignatureInvalid):
-        rig.channel.account_deletion(forged, rig.moment)
+        rig.channel.read_callback(forged, rig.moment)
 
 
 def test_the_challenge_is_answered_with_the_hash_of_code_token_and_endpoint(rig: Rig) -> None:

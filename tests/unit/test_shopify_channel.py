@@ -341,18 +341,19 @@ def test_a_privacy_demand_is_verified_and_read(
     channel = rig.channel
     assert isinstance(channel, ShopifyChannel)
     callback = shopify_callback(body, topic=topic)
-    assert channel.read_callback(callback, rig.moment) == []
-    demand = channel.privacy_request(callback, rig.moment)
+    (notice,) = channel.read_callback(callback, rig.moment)
+    demand = notice.demand
     assert demand is not None
-    assert (demand.topic, demand.customer_id, demand.order_ids) == (topic, customer, orders)
+    assert demand.kind == ("report" if topic == "customers/data_request" else "erase")
+    assert (demand.buyer_ids, demand.order_ids) == ((customer,) if customer else (), orders)
+    assert demand.everybody == (topic == "shop/redact")
     with pytest.raises(SignatureInvalid):
-        channel.privacy_request(replace(callback, body=body + b" "), rig.moment)
+        channel.read_callback(replace(callback, body=body + b" "), rig.moment)
 
 
 def test_an_order_is_no_privacy_demand(rig: Rig) -> None:
-    channel = rig.channel
-    assert isinstance(channel, ShopifyChannel)
-    assert channel.privacy_request(shopify_callback(event()), rig.moment) is None
+    (notice,) = rig.channel.read_callback(shopify_callback(event()), rig.moment)
+    assert notice.demand is None
 
 
 # Orders.

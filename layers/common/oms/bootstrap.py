@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -19,9 +19,12 @@ from oms.runtime.secrets import Secrets
 from oms.runtime.settings import Settings
 
 if TYPE_CHECKING:
+    from oms.channels.health import DynamoHealth
     from oms.channels.importing import ImportOrders
     from oms.channels.port import Channel
-    from oms.channels.sync import SyncChannel
+    from oms.channels.reconcile import ReconcileChannel
+    from oms.channels.sync import Changed, SyncChannel
+    from oms.customers.erasure import EraseCustomers
     from oms.fulfillment.carrier import Carrier
     from oms.inventory.catalogue import Catalogue
     from oms.inventory.jobs import CatalogueJobs
@@ -360,11 +363,11 @@ class App:
 
     @cached_property
     def importing(self) -> ImportOrders:
+        from oms.channels.following import FollowChannel
         from oms.channels.importing import ImportOrders
 
-        return ImportOrders(
-            self.channel, self.placing, self.ending, self.inventory, self.queue_channel_event, self.clock
-        )
+        following = FollowChannel(self.orders, self.inventory, self.ending, self.clock)
+        return ImportOrders(self.channel, self.placing, following, self.inventory, self.queue_channel_event, self.clock)
 
     def queue_channel_event(self, channel: str, external_id: str) -> None:
         """Keep a marketplace order for another try."""
@@ -377,7 +380,52 @@ class App:
         """Pushing to one channel, under ``owner``'s leases."""
         from oms.channels.sync import SyncChannel
 
-        return SyncChannel(self.channel(channel), self.inventory, self.placing.take_in, self.clock, owner)
+        return SyncChannel(self.channel(channel), self.inventory, self.health, self.importing.take, self.clock, owner)
+
+    def reconciling(self, channel: str, send: Callable[[Sequence[Changed]], None]) -> ReconcileChannel:
+        """Reading one channel back; ``send`` queues what has to be pushed again."""
+        from oms.channels.reconcile import DynamoReconciliations, ReconcileChannel
+
+        records = DynamoReconciliations(self.inventory.table)
+        return ReconcileChannel(self.channel(channel), self.inventory, records, self.importing.take, send, self.clock)
+
+    @cached_property
+    def erasing(self) -> EraseCustomers:
+        from oms.customers.erasure import EraseCustomers
+
+        return EraseCustomers(self.orders, self.clock)
+
+    def queue_person_demand(self, channel: str, event_id: str) -> None:
+        """Have a recorded demand carried out."""
+        self.sqs.send_message(
+            QueueUrl=self.settings.require("channel_events_queue_url"),
+            MessageBody=json.dumps({"channel": channel, "person_demand": event_id}),
+        )
+
+    def renew_token(self, channel: str, owner: str) -> bool:
+        """Renew a channel's token if it lapses soon."""
+        from oms.channels.tokens import GRANTS, RenewTokens
+
+        if channel not in GRANTS:
+            return False
+        table, secrets = self.inventory.table, self.secrets
+        renewing = RenewTokens(table, secrets, secrets.put, self.transport, self.clock, owner)
+        secret_id = self.settings.require(f"{channel}_secret_id")
+        return renewing.renew(channel, secret_id, self.settings.require(f"{channel}_oauth_base"))
+
+    def channel_backlog(self, channel: str) -> int:
+        """About how many messages wait for a channel."""
+        url = self.settings.channel_queue_urls[channel]
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        answer = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
+        return sum(int(answer["Attributes"][name]) for name in names)
+
+    @cached_property
+    def health(self) -> DynamoHealth:
+        """The breakers and budgets of the channels."""
+        from oms.channels.health import DynamoHealth
+
+        return DynamoHealth(self.inventory.table, self.clock)
 
     def token_keys(self) -> list[str]:
         """The keys of order tokens, the signing one first."""

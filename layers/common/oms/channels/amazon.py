@@ -15,6 +15,7 @@ from oms.channels.amounts import minor_from_text
 from oms.channels.http import ChannelApi
 from oms.channels.port import (
     Callback,
+    Capabilities,
     ChannelRefused,
     ChannelThrottled,
     ChannelUnavailable,
@@ -25,6 +26,8 @@ from oms.channels.port import (
     ListingRef,
     Notice,
     Quantity,
+    Quota,
+    Reason,
     RowResult,
     ShippedParcel,
     SignatureInvalid,
@@ -103,7 +106,16 @@ class AmazonChannel:
     """Adapter for one seller in one marketplace. One serves a process: it learns the rates that answers tell."""
 
     name = "amazon"
-    limits = Limits(batch_size=_BATCH, max_quantity=MAX_QUANTITY, requests_per_second=5.0)
+    capabilities = Capabilities()
+    limits = Limits(
+        batch_size=_BATCH,
+        max_quantity=MAX_QUANTITY,
+        requests_per_second=10.0,
+        calls_per_batch=0,
+        calls_per_row=3,
+        orders_lag=timedelta(minutes=2),
+    )
+    """Reads and patches have five calls a second each."""
 
     def __init__(
         self,
@@ -126,6 +138,10 @@ class AmazonChannel:
     ) -> AmazonChannel:
         """Build from the secret's JSON, read again on every call."""
         return cls(base_url, lambda: AmazonCredentials.parse(secret()), transport, clock)
+
+    def quota(self) -> Quota:
+        """What the latest answers said of the limits."""
+        return self._api.quota
 
     def challenge(self, callback: Callback) -> HttpResponse | None:
         """Amazon calls no endpoint of ours."""
@@ -226,6 +242,14 @@ class AmazonChannel:
         payload = {"marketplaceId": self._credentials().marketplace_id, "packageDetail": detail}
         path = f"/orders/v0/orders/{external_id}/shipmentConfirmation"
         self._call("confirmShipment", "POST", path, payload=payload)
+
+    def cancel_order(self, external_id: str, reason: Reason) -> None:
+        """Amazon's API has no way to cancel: it is done in Seller Central, and ends here too."""
+        raise ChannelRefused("amazon has no way to cancel an order")
+
+    def refund_up_to(self, external_id: str, total: int, reason: Reason) -> None:
+        """Amazon's API has no way to give money back."""
+        raise ChannelRefused("amazon has no way to refund an order")
 
     def _headers(self) -> Mapping[str, str]:
         return {"x-amz-access-token": self._credentials().access_token, "user-agent": "oms/1 (Language=Python)"}
@@ -380,6 +404,7 @@ def _order(order: Mapping[str, Any]) -> ExternalOrder:
         cancelled=status == "CANCELLED",
         placed_at=from_text(order["createdTime"]).astimezone(UTC),
         updated_at=from_text(order["lastUpdatedTime"]).astimezone(UTC),
+        reserves=pending and order["fulfillment"].get("fulfilledBy") != "AMAZON",
     )
 
 

@@ -10,13 +10,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from oms.channels.amounts import minor_from_text
+from oms.channels.amounts import minor_digits, minor_from_text
 from oms.channels.http import ChannelApi, error_text
 from oms.channels.port import (
     Callback,
+    Capabilities,
     ChannelRefused,
     ChannelUnavailable,
     ExternalAddress,
@@ -25,7 +27,10 @@ from oms.channels.port import (
     Limits,
     ListingRef,
     Notice,
+    PersonDemand,
     Quantity,
+    Quota,
+    Reason,
     RowResult,
     ShippedParcel,
     SignatureInvalid,
@@ -51,6 +56,12 @@ _INVALID_QUANTITY = 25004
 _INVALID_ORDER = 32100
 _SYSTEM_ERROR = 25001
 _PAID = frozenset({"PAID", "PARTIALLY_REFUNDED", "FULLY_REFUNDED"})
+_REFUND_REASONS = {
+    Reason.BUYER_ASKED: "BUYER_CANCEL",
+    Reason.OUT_OF_STOCK: "SELLER_CANCEL",
+    Reason.RETURNED: "BUYER_RETURN",
+    Reason.OTHER: "OTHER_ADJUSTMENT",
+}
 _CARRIERS = {"usps": "USPS", "ups": "UPS", "fedex": "FedEx", "dhl": "DHL", "dhlexpress": "DHL"}
 
 
@@ -74,20 +85,18 @@ class EbayCredentials:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class AccountDeletion:
-    """eBay's demand to erase what is kept of a user. ``user_id`` does not change, ``username`` may."""
-
-    event_id: str
-    user_id: str
-    username: str
-
-
 class EbayChannel:
     """Adapter for one eBay seller account. One serves a process: it keeps eBay's public keys for an hour."""
 
     name = "ebay"
-    limits = Limits(batch_size=_BATCH, max_quantity=MAX_QUANTITY, requests_per_second=5.0)
+    capabilities = Capabilities(refunds=True)
+    limits = Limits(
+        batch_size=_BATCH,
+        max_quantity=MAX_QUANTITY,
+        requests_per_second=5.0,
+        requests_per_day=5_000,
+        revisions_per_day=250,
+    )
 
     def __init__(
         self,
@@ -111,6 +120,10 @@ class EbayChannel:
         """Build from the secret's JSON, read again on every call."""
         return cls(base_url, lambda: EbayCredentials.parse(secret()), transport, clock)
 
+    def quota(self) -> Quota:
+        """What the latest answers said of the limits."""
+        return self._api.quota
+
     def challenge(self, callback: Callback) -> HttpResponse | None:
         """Prove that the endpoint is ours: the hash of the challenge, the token and the endpoint's URL."""
         code = callback.query.get("challenge_code")
@@ -127,6 +140,12 @@ class EbayChannel:
         Raises ``ChannelUnavailable`` when the public key cannot be had: eBay then delivers again.
         """
         topic, event_id, data = self._verified(callback, now)
+        if topic == "MARKETPLACE_ACCOUNT_DELETION":
+            # Orders name their buyer by the user name; the id is what stays when that changes.
+            buyers = tuple(str(data[name]) for name in ("username", "userId") if data.get(name))
+            if not buyers:
+                raise SignatureInvalid("the notification does not name a user")
+            return [Notice("person", "", event_id, demand=PersonDemand("erase", buyers))]
         if topic != "ORDER_CONFIRMATION":
             return []
         order = data.get("order")
@@ -134,13 +153,6 @@ class EbayChannel:
         if not isinstance(order_id, str) or not order_id:
             raise SignatureInvalid("the notification does not name an order")
         return [Notice("order.created", order_id, event_id)]
-
-    def account_deletion(self, callback: Callback, now: datetime) -> AccountDeletion | None:
-        """The erasure that a callback demands, or None when it is about something else. Verifies as well."""
-        topic, event_id, data = self._verified(callback, now)
-        if topic != "MARKETPLACE_ACCOUNT_DELETION":
-            return None
-        return AccountDeletion(event_id, str(data.get("userId") or ""), str(data.get("username") or ""))
 
     def fetch_order(self, external_id: str) -> ExternalOrder | None:
         """The order by eBay's order id."""
@@ -218,6 +230,28 @@ class EbayChannel:
             payload["trackingNumber"] = tracking
             payload["shippingCarrierCode"] = _CARRIERS.get(_bare(parcel.carrier).lower(), "Other")
         self._api.send("POST", path, payload=payload)
+
+    def cancel_order(self, external_id: str, reason: Reason) -> None:
+        """The Sell APIs have no way to cancel: it is done in the seller hub, and ends here too."""
+        raise ChannelRefused("ebay has no way to cancel an order")
+
+    def refund_up_to(self, external_id: str, total: int, reason: Reason) -> None:
+        """Refunds are carried out later, so those under way count as given."""
+        order = self._order(external_id)
+        if order is None:
+            raise ChannelRefused(f"ebay knows no order {external_id}")
+        currency = str(order["pricingSummary"]["total"]["currency"])
+        made = (order.get("paymentSummary") or {}).get("refunds") or []
+        given = sum(_minor(each.get("amount"), currency) for each in made if each.get("refundStatus") != "FAILED")
+        if given >= total:
+            return
+        digits = minor_digits(currency)
+        value = f"{Decimal(total - given).scaleb(-digits):.{digits}f}"
+        payload = {
+            "reasonForRefund": _REFUND_REASONS[reason],
+            "orderLevelRefundAmount": {"value": value, "currency": currency},
+        }
+        self._api.send("POST", f"{_FULFILLMENT}/order/{quote(external_id, safe='')}/issue_refund", payload=payload)
 
     def _headers(self) -> Mapping[str, str]:
         credentials = self._credentials()
@@ -503,6 +537,11 @@ def _order(order: Mapping[str, Any]) -> ExternalOrder:
         or (payment == "FULLY_REFUNDED" and untouched),
         placed_at=from_text(order["creationDate"]),
         updated_at=from_text(order["lastModifiedDate"]),
+        refunded_total=sum(
+            money(refund.get("amount"))
+            for refund in (order.get("paymentSummary") or {}).get("refunds") or []
+            if refund.get("refundStatus") == "REFUNDED"
+        ),
     )
 
 

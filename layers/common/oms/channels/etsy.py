@@ -15,6 +15,7 @@ from oms.channels.amounts import minor_from_fraction
 from oms.channels.http import ChannelApi
 from oms.channels.port import (
     Callback,
+    Capabilities,
     ChannelRefused,
     ChannelThrottled,
     ChannelUnavailable,
@@ -25,6 +26,8 @@ from oms.channels.port import (
     ListingRef,
     Notice,
     Quantity,
+    Quota,
+    Reason,
     RowResult,
     ShippedParcel,
     SignatureInvalid,
@@ -75,8 +78,16 @@ class EtsyChannel:
     """Adapter for one Etsy shop."""
 
     name = "etsy"
+    capabilities = Capabilities()
     # A listing costs a read and a write, so that five of them fit the ten calls that Etsy allows in a second.
-    limits = Limits(batch_size=5, max_quantity=MAX_QUANTITY, requests_per_second=10.0)
+    limits = Limits(
+        batch_size=5,
+        max_quantity=MAX_QUANTITY,
+        requests_per_second=10.0,
+        requests_per_day=10_000,
+        calls_per_batch=1,
+        calls_per_row=2,
+    )
 
     def __init__(
         self,
@@ -98,6 +109,10 @@ class EtsyChannel:
     ) -> EtsyChannel:
         """Build from the secret's JSON, read again on every call."""
         return cls(base_url, lambda: EtsyCredentials.parse(secret()), transport, clock)
+
+    def quota(self) -> Quota:
+        """What the latest answers said of the limits."""
+        return self._api.quota
 
     def challenge(self, callback: Callback) -> HttpResponse | None:
         """Etsy proves nothing by challenge: endpoints are entered in its developer portal."""
@@ -209,6 +224,14 @@ class EtsyChannel:
             else {}
         )
         self._api.send("POST", f"{self._shop()}/receipts/{external_id}/tracking", payload=tracking)
+
+    def cancel_order(self, external_id: str, reason: Reason) -> None:
+        """Etsy's API has no way to cancel: it is done in the shop manager, and ends here too."""
+        raise ChannelRefused("etsy has no way to cancel an order")
+
+    def refund_up_to(self, external_id: str, total: int, reason: Reason) -> None:
+        """Etsy's API has no way to give money back."""
+        raise ChannelRefused("etsy has no way to refund an order")
 
     def _headers(self) -> Mapping[str, str]:
         credentials = self._credentials()
@@ -432,6 +455,7 @@ def _order(receipt: Mapping[str, Any]) -> ExternalOrder:
         cancelled=status == "canceled" or (status == "fully refunded" and not receipt.get("is_shipped")),
         placed_at=_moment(receipt, "created_timestamp", "create_timestamp"),
         updated_at=_moment(receipt, "updated_timestamp", "update_timestamp"),
+        refunded_total=sum(_minor(refund.get("amount"), currency) for refund in receipt.get("refunds") or ()),
     )
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from oms.channels.port import ChannelRefused, ChannelThrottled, ChannelUnavailable
+from oms.channels.port import ChannelRefused, ChannelThrottled, ChannelUnavailable, Quota
 from oms.runtime.clock import Clock, utc_now
 from oms.runtime.outbound import HttpRequest, HttpResponse, Transport, Unreachable
 
 TIMEOUT_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 86_400.0
 _DETAIL_LENGTH = 200
+_QUOTA_HEADERS = ("x-limit-per-second", "x-limit-per-day", "x-remaining-today")
+"""Etsy tells its limits so. Amazon tells a rate for each operation, which its adapter keeps; Shopify's points come back
+by themselves and are told with a refusal; eBay tells nothing."""
 
 
 class ChannelApi:
@@ -39,6 +43,8 @@ class ChannelApi:
         self._headers = headers
         self._pause = pause
         self._clock = clock
+        self.quota = Quota()
+        """What the latest answers said of the limits."""
 
     def send(
         self,
@@ -72,6 +78,7 @@ class ChannelApi:
             response = self._transport(HttpRequest(method, url, headers, body), timeout=TIMEOUT_SECONDS)
         except Unreachable as error:
             raise ChannelUnavailable(f"{self._name} did not answer {method} {path}") from error
+        self._learn(response)
         if 200 <= response.status < 300 or response.status in also:
             return response
         said = f"{self._name} answered {response.status} to {method} {path}: {refusal_text(response)}"
@@ -80,6 +87,16 @@ class ChannelApi:
         if response.status >= 500 or response.status in (401, 408, 409):
             raise ChannelUnavailable(said)
         raise ChannelRefused(said)
+
+    def _learn(self, response: HttpResponse) -> None:
+        told = {name: response.headers.get(name, "") for name in _QUOTA_HEADERS}
+        numbers = {name: int(value) for name, value in told.items() if re.fullmatch(r"[0-9]{1,9}", value)}
+        if numbers:
+            self.quota = Quota(
+                numbers.get("x-limit-per-second", 0),
+                numbers.get("x-limit-per-day", 0),
+                numbers.get("x-remaining-today"),
+            )
 
     def document(self, response: HttpResponse) -> dict[str, Any]:
         """The answer as a JSON object; a proxy's error page in its place counts as no answer."""

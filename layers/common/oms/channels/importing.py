@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from oms.channels.following import FollowChannel
 from oms.channels.port import Channel, ExternalOrder
 from oms.inventory.store import DynamoInventory
-from oms.orders.ending import EndOrders
-from oms.orders.model import order_id_for
 from oms.orders.placing import PlaceOrders
 from oms.runtime import telemetry
 from oms.runtime.clock import Clock
@@ -28,7 +27,7 @@ class ImportOrders:
 
     channel: Callable[[str], Channel]
     placing: PlaceOrders
-    ending: EndOrders
+    following: FollowChannel
     inventory: DynamoInventory
     queue: Callable[[str, str], None]
     """Keeps (channel, external id) for another try."""
@@ -43,10 +42,10 @@ class ImportOrders:
         self.take(name, external)
 
     def take(self, name: str, external: ExternalOrder) -> None:
-        """Take in an order that was just read."""
+        """Take in an order that was just read, and what the channel did to it since."""
         order = self.placing.take_in(name, external)
-        if external.cancelled and order is not None:
-            self.ending.cancel_by_channel(order_id_for(name, external.external_id), name)
+        if order is not None:
+            self.following.follow(order, name, external)
 
     def poll(self, name: str, has_time: Callable[[], bool]) -> int:
         """Take in whatever changed on the channel since the last poll: callbacks get lost. Returns how many orders.

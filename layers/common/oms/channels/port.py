@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Protocol
 
 from oms.runtime.outbound import HttpResponse
@@ -84,6 +85,26 @@ class ExternalOrder:
     cancelled: bool
     placed_at: datetime
     updated_at: datetime
+    refunded_total: int = 0
+    """What the channel gave back to the buyer, all refunds together."""
+    reserves: bool = False
+    """Not paid yet, and yet the channel has taken the units off sale: they must not be sold to anybody else."""
+    lines_show_what_is_left: bool = False
+    """Units that were cancelled or taken back on the channel are gone from the lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonDemand:
+    """What the law lets a person, or a shop that leaves, demand through the channel.
+
+    ``kind`` is ``erase`` or ``report``. Whom it concerns: buyers and orders as the channel names them.
+    """
+
+    kind: str
+    buyer_ids: tuple[str, ...] = ()
+    order_ids: tuple[str, ...] = ()
+    everybody: bool = False
+    """All who bought there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +117,8 @@ class Notice:
     external_id: str
     event_id: str
     order: ExternalOrder | None = None
+    demand: PersonDemand | None = None
+    """Set when the callback is about a person's data and not about an order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +172,46 @@ class Limits:
     batch_size: int
     max_quantity: int
     requests_per_second: float
+    requests_per_day: int = 0
+    """0 where no number is published; what the channel's answers say replaces it."""
+    calls_per_batch: int = 2
+    """Reading and setting a batch."""
+    calls_per_row: int = 0
+    """What each row of a batch costs beside that."""
+    revisions_per_day: int = 0
+    """How often one listing may be changed in a calendar day; 0 is as often as one likes."""
+    orders_lag: timedelta = timedelta(0)
+    """How long an order stays unseen by ``orders_since``."""
+
+    def calls(self, rows: int) -> int:
+        """What a push of so many rows costs in calls."""
+        return self.calls_per_batch + self.calls_per_row * rows
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What the channel's latest answers said of its limits; 0 and None where they said nothing."""
+
+    per_second: float = 0.0
+    per_day: int = 0
+    remaining_today: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a channel's contract lets the seller do to an order by its API."""
+
+    cancels: bool = False
+    refunds: bool = False
+
+
+class Reason(StrEnum):
+    """Why an order is cancelled or money given back, for the channel's own vocabulary."""
+
+    BUYER_ASKED = "buyer_asked"
+    OUT_OF_STOCK = "out_of_stock"
+    RETURNED = "returned"
+    OTHER = "other"
 
 
 class Channel(Protocol):
@@ -156,6 +219,11 @@ class Channel(Protocol):
 
     name: str
     limits: Limits
+    capabilities: Capabilities
+
+    def quota(self) -> Quota:
+        """What the channel's latest answers said of its limits."""
+        ...
 
     def challenge(self, callback: Callback) -> HttpResponse | None:
         """The answer to an endpoint-ownership challenge, or None when this is not one."""
@@ -183,4 +251,18 @@ class Channel(Protocol):
 
     def confirm_shipment(self, external_id: str, parcel: ShippedParcel) -> None:
         """Tell the buyer's marketplace that a parcel left. Safe to repeat: reads before it writes."""
+        ...
+
+    def cancel_order(self, external_id: str, reason: Reason) -> None:
+        """Cancel the whole order there; the channel gives the money back. Again is harmless.
+
+        Raises ``ChannelRefused`` where the contract has no such thing: see ``capabilities``.
+        """
+        ...
+
+    def refund_up_to(self, external_id: str, total: int, reason: Reason) -> None:
+        """Give back so much that all refunds of the order together are ``total``, in minor units of its currency.
+
+        A sum, so that repeating it gives nothing twice. Raises ``ChannelRefused`` where the contract has no such thing.
+        """
         ...

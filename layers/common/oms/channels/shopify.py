@@ -17,6 +17,7 @@ from oms.channels.amounts import minor_from_text
 from oms.channels.http import LONGEST_PAUSE_SECONDS, ChannelApi
 from oms.channels.port import (
     Callback,
+    Capabilities,
     ChannelRefused,
     ChannelThrottled,
     ChannelUnavailable,
@@ -26,7 +27,10 @@ from oms.channels.port import (
     Limits,
     ListingRef,
     Notice,
+    PersonDemand,
     Quantity,
+    Quota,
+    Reason,
     RowResult,
     ShippedParcel,
     SignatureInvalid,
@@ -59,6 +63,12 @@ _SPENT_KEYS = frozenset({"IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED", "IDEMPOTENCY_KEY
 _PASSING = frozenset({"CHANGE_FROM_QUANTITY_STALE", "IDEMPOTENCY_CONCURRENT_REQUEST"})
 _SHIPPABLE = frozenset({"OPEN", "IN_PROGRESS"})
 _CARRIERS = {"usps": "USPS", "ups": "UPS", "fedex": "FedEx", "dhl": "DHL Express", "dhlexpress": "DHL Express"}
+_CANCEL_REASONS = {
+    Reason.BUYER_ASKED: "CUSTOMER",
+    Reason.OUT_OF_STOCK: "INVENTORY",
+    Reason.RETURNED: "OTHER",
+    Reason.OTHER: "OTHER",
+}
 _GID = re.compile(r"(?:gid://shopify/[A-Za-z]+/)?([0-9]{1,20})")
 
 _LINES = """
@@ -74,6 +84,7 @@ _ORDER = f"""
   currentTotalTaxSet {{ shopMoney {{ amount currencyCode }} }}
   currentTotalDiscountsSet {{ shopMoney {{ amount currencyCode }} }}
   currentTotalPriceSet {{ shopMoney {{ amount currencyCode }} }}
+  totalRefundedSet {{ shopMoney {{ amount currencyCode }} }}
   lineItems(first: 20) {{ {_LINES} }}
 """
 _GET_ORDER = f"query order($id: ID!) {{ order(id: $id) {{ {_ORDER} }} }}"
@@ -113,6 +124,17 @@ _GET_TO_SHIP = f"""query linesToShip($id: ID!, $after: String) {{
 }}"""
 _FULFILL = """mutation fulfill($fulfillment: FulfillmentInput!) {
   fulfillmentCreate(fulfillment: $fulfillment) { fulfillment { id } userErrors { field message } }
+}"""
+
+
+_CANCEL = """mutation cancel($id: ID!, $reason: OrderCancelReason!) {
+  orderCancel(
+    orderId: $id
+    reason: $reason
+    restock: true
+    notifyCustomer: true
+    refundMethod: {originalPaymentMethodsRefund: true}
+  ) { job { id } orderCancelUserErrors { code field message } }
 }"""
 
 
@@ -158,6 +180,7 @@ class ShopifyChannel:
     """Adapter for one shop, whose stock of one location is ours to set."""
 
     name = "shopify"
+    capabilities = Capabilities(cancels=True)
     limits = Limits(batch_size=_BATCH, max_quantity=MAX_QUANTITY, requests_per_second=2.0)
 
     def __init__(
@@ -181,24 +204,26 @@ class ShopifyChannel:
         """Build from the secret's JSON, read again on every call."""
         return cls(base_url, lambda: ShopifyCredentials.parse(secret()), transport, clock)
 
+    def quota(self) -> Quota:
+        """What the latest answers said of the limits."""
+        return self._api.quota
+
     def challenge(self, callback: Callback) -> HttpResponse | None:
         """Shopify proves nothing by challenge."""
         return None
 
     def read_callback(self, callback: Callback, now: datetime) -> Sequence[Notice]:
-        """Verify, then name the order. Privacy demands are verified here too, and answered by ``privacy_request``."""
+        """Verify, then name the order, or the person whose data is to be told or erased."""
         topic, event_id, payload = self._verified(callback)
         if topic in _PRIVACY:
-            self._privacy_request(topic, event_id, payload)
-            return []
+            demand = self._privacy_request(topic, event_id, payload)
+            kind = "report" if topic == "customers/data_request" else "erase"
+            buyers = (demand.customer_id,) if demand.customer_id else ()
+            everybody = topic == "shop/redact"
+            return [Notice("person", "", event_id, demand=PersonDemand(kind, buyers, demand.order_ids, everybody))]
         if topic not in _KINDS:
             return []
         return [Notice(_KINDS[topic], _whole_id(payload.get("id")), event_id)]
-
-    def privacy_request(self, callback: Callback, now: datetime) -> PrivacyRequest | None:
-        """The demand that a callback makes, or None when it is about something else. Verifies as well."""
-        topic, event_id, payload = self._verified(callback)
-        return self._privacy_request(topic, event_id, payload) if topic in _PRIVACY else None
 
     def fetch_order(self, external_id: str) -> ExternalOrder | None:
         """The order by its number, as text: Shopify's ids are beyond what a float can hold."""
@@ -274,6 +299,22 @@ class ShopifyChannel:
             answer = self._ask(_FULFILL, fulfillment=wanted)["fulfillmentCreate"] or {}
             if answer.get("userErrors") or not answer.get("fulfillment"):
                 raise ChannelRefused(f"shopify refused the shipment: {_told(answer.get('userErrors') or [])}")
+
+    def cancel_order(self, external_id: str, reason: Reason) -> None:
+        """Shopify cancels later, gives the money back and restocks; a cancelled order is left alone."""
+        number = external_id if _GID.fullmatch(external_id) else "0"
+        order = self._ask(_GET_ORDER, id=_gid("Order", number))["order"]
+        if order is None:
+            raise ChannelRefused(f"shopify knows no order {external_id}")
+        if order.get("cancelledAt"):
+            return
+        answer = self._ask(_CANCEL, id=_gid("Order", number), reason=_CANCEL_REASONS[reason])["orderCancel"] or {}
+        if answer.get("orderCancelUserErrors"):
+            raise ChannelRefused(f"shopify refused to cancel: {_told(answer['orderCancelUserErrors'])}")
+
+    def refund_up_to(self, external_id: str, total: int, reason: Reason) -> None:
+        """Shopify's refunds name the payments that they draw on, which we do not read."""
+        raise ChannelRefused("shopify's refunds are made in its admin")
 
     def _headers(self) -> Mapping[str, str]:
         return {"x-shopify-access-token": self._credentials().access_token}
@@ -608,4 +649,6 @@ def _order(order: Mapping[str, Any]) -> ExternalOrder:
         cancelled=cancelled,
         placed_at=from_text(order["createdAt"]).astimezone(UTC),
         updated_at=from_text(order["updatedAt"]).astimezone(UTC),
+        refunded_total=money(order.get("totalRefundedSet")),
+        lines_show_what_is_left=not cancelled,
     )

@@ -7,13 +7,23 @@ cost a channel a handful of calls.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
 
-from oms.channels.port import Channel, ExternalOrder, ListingRef, Quantity, RowResult
+from oms.channels.health import DynamoHealth
+from oms.channels.port import (
+    Channel,
+    ChannelThrottled,
+    ChannelUnavailable,
+    ExternalOrder,
+    ListingRef,
+    Quantity,
+    RowResult,
+)
 from oms.inventory.model import Listing
 from oms.inventory.store import ChannelState, DynamoInventory, StockLevel
 from oms.runtime import telemetry
@@ -23,7 +33,15 @@ from oms.runtime.dynamo import from_item
 LEASE = timedelta(seconds=60)
 """Longer than a push with its time-outs can take."""
 _UNHEARD_WINDOW = timedelta(hours=6)
-"""How far back a channel's orders are read when it shows fewer units than we know of."""
+"""How far back a channel's orders are read at most when it shows fewer units than we know of."""
+_PRESUMED_FOR = timedelta(minutes=20)
+"""Longer than a message of the channel, or a poll, takes to tell of a sale."""
+_SHORT_WAIT = 3.0
+_PATIENCE = 4
+_LAST_REVISIONS = 10
+"""Of a day's changes of a listing, kept for showing nothing."""
+_PLENTY = 5
+"""Units; a listing with fewer is never kept from being exact."""
 
 T = TypeVar("T")
 
@@ -71,174 +89,248 @@ def _earliest(times: dict[T, str], key: T, moment: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """What a channel should show of a SKU, and the stock that this follows from."""
+
+    quantity: int
+    level: StockLevel
+    held_back: int = 0
+    """Units that the channel seems to have sold without our having its order yet: they are not offered again."""
+
+
+@dataclass(frozen=True, slots=True)
 class SyncChannel:
     """Pushes changed SKUs to one channel."""
 
     channel: Channel
     inventory: DynamoInventory
+    health: DynamoHealth
     take_in: Callable[[str, ExternalOrder], object]
     clock: Clock
     owner: str
     """This run's name on its leases."""
+    sleep: Callable[[float], None] = time.sleep
 
     def push(self, changed: Sequence[Changed]) -> dict[str, str]:
         """Bring the channel up to date for these SKUs; returns the SKUs to try again, with the reason.
 
-        Raises ``ChannelUnavailable`` (also throttled) when the channel as a whole cannot be reached now.
+        What has to show nothing goes first. Raises ``ChannelUnavailable`` (also throttled) when the channel as a whole
+        cannot be reached now, or is not to be asked now.
         """
         name = self.channel.name
         latest = {change.sku: change for change in sorted(changed, key=lambda change: change.force)}
         listings = self.inventory.listings_of(name, list(latest))
         states = self.inventory.channel_states(name, list(listings))
+        wanted: dict[str, int] = {}
+        for sku, listing in listings.items():
+            target = self._target(listing)
+            if latest[sku].force or not _is_acknowledged(target, states.get(sku)):
+                wanted[sku] = target.quantity
         again: dict[str, str] = {}
+        for batch in _batches(sorted(wanted, key=lambda sku: (wanted[sku] > 0, sku)), self.channel.limits.batch_size):
+            urgent = wanted[batch[0]] == 0
+            self._admit(len(batch), urgent=urgent)
+            again.update(self._push_leased({sku: listings[sku] for sku in batch}, latest))
+        return again
+
+    def _admit(self, rows: int, *, urgent: bool) -> None:
+        """Wait for the channel's rate, if that is short. Raises ``ChannelThrottled`` when it is not."""
+        calls = self.channel.limits.calls(rows)
+        for _ in range(_PATIENCE):
+            wait = self.health.admit(self.channel.name, self.channel.limits, self.owner, calls, urgent=urgent)
+            if not wait:
+                return
+            if wait > _SHORT_WAIT:
+                break
+            self.sleep(wait)
+        raise ChannelThrottled(f"{self.channel.name} is not to be asked now", wait)
+
+    def _push_leased(self, listings: Mapping[str, Listing], changed: Mapping[str, Changed]) -> dict[str, str]:
+        name, again = self.channel.name, {}
         leased: dict[str, Listing] = {}
         try:
             for sku, listing in listings.items():
-                if not latest[sku].force and self._is_acknowledged(listing, states.get(sku)):
-                    continue
                 now = self.clock()
                 if self.inventory.lease(name, sku, self.owner, now, now + LEASE):
                     leased[sku] = listing
                 else:
                     again[sku] = "someone else is pushing it"
-            for batch in _batches(sorted(leased), self.channel.limits.batch_size):
-                refs = {sku: leased[sku] for sku in batch}
-                again.update(self._push_batch(refs, latest))
-                for sku in batch:
-                    leased.pop(sku)
+            lags: list[int] = []
+            if leased:
+                again.update(self._push_batch(leased, changed, lags))
+            leased.clear()
+        except ChannelThrottled as throttled:
+            self.health.throttled(name, self.channel.limits, throttled.retry_after)
+            raise
+        except ChannelUnavailable as unavailable:
+            self.health.failed(name, str(unavailable))
+            raise
         finally:
             for sku in leased:
                 self.inventory.end_lease(name, sku, self.owner)
+        self.health.succeeded(name, self.channel.quota(), max(lags, default=None))
         return again
 
-    def _target(self, listing: Listing) -> tuple[int, StockLevel]:
+    def _target(self, listing: Listing) -> Target:
         level = self.inventory.sellable(listing.sku)
-        return min(listing.quantity_for(level.for_channels), self.channel.limits.max_quantity), level
+        return Target(min(listing.quantity_for(level.for_channels), self.channel.limits.max_quantity), level)
 
-    def _is_acknowledged(self, listing: Listing, state: ChannelState | None) -> bool:
-        if state is None:
-            return False
-        quantity, level = self._target(listing)
-        return state.is_acknowledged(quantity) and state.acknowledged_version >= level.version
-
-    def _push_batch(self, listings: Mapping[str, Listing], changed: Mapping[str, Changed]) -> dict[str, str]:
-        name = self.channel.name
+    def _push_batch(
+        self, listings: Mapping[str, Listing], changed: Mapping[str, Changed], lags: list[int]
+    ) -> dict[str, str]:
+        name, now = self.channel.name, self.clock()
         refs = {sku: ListingRef(sku, listing.listing_id) for sku, listing in listings.items()}
         shown = self.channel.read_quantities(list(refs.values()))
         states = self.inventory.channel_states(name, list(listings))
         wanted = self._targets(listings)
-        if self._hear_of_sales(wanted, shown, states):
+        unheard = self._unheard(wanted, shown, states)
+        late = bool(self.channel.limits.orders_lag)
+        # Before its first push a listing may have been selling for long, which a search does show.
+        searched = {
+            sku: units
+            for sku, units in unheard.items()
+            if not late or sku not in states or states[sku].acknowledged is None
+        }
+        if searched:
+            self._hear_of_sales(searched, states)
             wanted = self._targets(listings)
+        missing = {sku: units for sku, units in unheard.items() if sku not in searched}
+        wanted |= self._held_back(wanted, missing, states)
+        again: dict[str, str] = {}
         # What a channel shows may be only part of what it keeps, so a push that failed is made again all the same.
         unsure = {sku for sku in listings if changed[sku].force or (sku in states and states[sku].failure)}
-        rows = [
-            Quantity(refs[sku], quantity, shown.get(sku), level.version)
-            for sku, (quantity, level) in wanted.items()
-            if shown.get(sku) != quantity or sku in unsure
-        ]
+        rows: list[Quantity] = []
+        for sku, target in list(wanted.items()):
+            if shown.get(sku) == target.quantity and sku not in unsure:
+                continue
+            if self._has_revisions_left(target, states.get(sku), now):
+                rows.append(Quantity(refs[sku], target.quantity, shown.get(sku), target.level.version))
+                continue
+            # The reconcile asks again; what has to show nothing, or little, is never kept waiting.
+            wanted.pop(sku)
+            telemetry.count("ChannelRevisionsPaced", channel=name)
+            self.inventory.end_lease(name, sku, self.owner)
         pushed = {row.listing.sku for row in rows}
-        results = {sku: RowResult(sku, True, quantity) for sku, (quantity, _) in wanted.items() if sku not in pushed}
+        results = {sku: RowResult(sku, True, each.quantity) for sku, each in wanted.items() if sku not in pushed}
         if rows:
             telemetry.count("ChannelPushes", channel=name)
             results.update((result.sku, result) for result in self.channel.push_quantities(rows))
-        again: dict[str, str] = {}
-        for sku, (quantity, level) in wanted.items():
+        for sku, target in wanted.items():
             result = results.get(sku) or RowResult(sku, False, 0, "the channel said nothing of it", retryable=True)
             if result.accepted:
-                self._acknowledged(sku, quantity, result.quantity, level, changed[sku])
+                lag_ms = self._acknowledged(
+                    sku, target, result.quantity, changed[sku], states.get(sku), revised=sku in pushed
+                )
+                lags += [] if lag_ms is None else [lag_ms]
                 continue
-            self.inventory.record_push_failure(name, sku, self.owner, quantity, level.version, result.detail)
+            version = target.level.version
+            self.inventory.record_push_failure(name, sku, self.owner, target.quantity, version, result.detail)
             telemetry.count("ChannelPushFailures", channel=name)
             telemetry.logger.warning("push_refused", channel=name, sku=sku, detail=result.detail)
             if result.retryable:
                 again[sku] = result.detail
         return again
 
-    def _targets(self, listings: Mapping[str, Listing]) -> dict[str, tuple[int, StockLevel]]:
+    def _targets(self, listings: Mapping[str, Listing]) -> dict[str, Target]:
         return {sku: self._target(listing) for sku, listing in listings.items()}
 
-    def _hear_of_sales(
-        self,
-        wanted: Mapping[str, tuple[int, StockLevel]],
-        shown: Mapping[str, int],
-        states: Mapping[str, ChannelState],
-    ) -> bool:
-        """The publish race: a channel that shows fewer units than it acknowledged has sold some, or was edited. Its
-        orders come first, or the push would put the sold units on sale again. Returns whether they were read."""
-        for sku, (quantity, _) in wanted.items():
-            if sku not in shown or shown[sku] == quantity:
-                continue
-            known = states[sku].acknowledged if sku in states else None
-            # A listing that we never pushed may have been selling already.
-            may_have_sold = shown[sku] > 0 if known is None else shown[sku] < known
-            if may_have_sold:
-                for order in self.channel.orders_since(self.clock() - _UNHEARD_WINDOW):
-                    self.take_in(self.channel.name, order)
-                return True
-        return False
+    def _unheard(
+        self, wanted: Mapping[str, Target], shown: Mapping[str, int], states: Mapping[str, ChannelState]
+    ) -> dict[str, int]:
+        """The publish race: units by SKU that a channel lacks of what it should show. It has sold them, or somebody
+        edited the listing; to push now could put sold units on sale again."""
+        missing = {}
+        for sku, target in wanted.items():
+            if sku in shown and shown[sku] != target.quantity:
+                missing[sku] = units_missing(self.channel.name, shown[sku], target.level, states.get(sku))
+        return {sku: units for sku, units in missing.items() if units > 0}
 
-    def _acknowledged(self, sku: str, asked: int, shown: int, level: StockLevel, change: Changed) -> None:
+    def _hear_of_sales(self, unheard: Mapping[str, int], states: Mapping[str, ChannelState]) -> None:
+        """Take in the channel's orders since it last acknowledged one of these."""
+        earliest = self.clock() - _UNHEARD_WINDOW
+        known = [states[sku].acknowledged_at for sku in unheard if sku in states and states[sku].acknowledged_at]
+        since = max(earliest, from_text(min(known))) if len(known) == len(unheard) else earliest
+        for order in self.channel.orders_since(since):
+            self.take_in(self.channel.name, order)
+
+    def _held_back(
+        self, wanted: Mapping[str, Target], unheard: Mapping[str, int], states: Mapping[str, ChannelState]
+    ) -> dict[str, Target]:
+        """Targets of a channel whose searches are late: what it seems to have sold stays off sale until its message
+        comes, or until so much time has passed that the listing must have been edited."""
         now = self.clock()
+        held: dict[str, Target] = {}
+        for sku, units in unheard.items():
+            state, target = states.get(sku), wanted[sku]
+            since = from_text(state.presumed_at) if state and state.presumed_at else now
+            if now - since < _PRESUMED_FOR:
+                quantity = max(0, target.quantity - units)
+                held[sku] = Target(quantity, target.level, target.quantity - quantity)
+        return held
+
+    def _has_revisions_left(self, target: Target, state: ChannelState | None, now: datetime) -> bool:
+        """Whether the day's budget of changes allows one more now: from its half on, listings with plenty wait."""
+        allowed = self.channel.limits.revisions_per_day
+        if not allowed or state is None:
+            return True
+        used = state.revisions_on(to_text(now)[:10])
+        left = allowed - used - (_LAST_REVISIONS if target.quantity > 0 else 0)
+        if left <= 0:
+            return False
+        if used < allowed // 2 or target.quantity <= _PLENTY or not state.acknowledged_at:
+            return True
+        midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+        return now - from_text(state.acknowledged_at) >= (midnight - now) / left
+
+    def _acknowledged(
+        self,
+        sku: str,
+        target: Target,
+        shown: int,
+        change: Changed,
+        before: ChannelState | None,
+        *,
+        revised: bool,
+    ) -> int | None:
+        now, name = self.clock(), self.channel.name
         lag_ms = _milliseconds_since(change.changed_at, now)
+        presumed_at = ""
+        if target.held_back:
+            presumed_at = before.presumed_at if before and before.presumed_at else to_text(now)
         self.inventory.record_acknowledged(
-            self.channel.name,
+            name,
             sku,
             self.owner,
-            published=asked,
+            published=target.quantity,
             acknowledged=shown,
-            version=level.version,
+            version=target.level.version,
             now=now,
             lag_ms=lag_ms,
+            sold=target.level.sold.get(name, 0) + target.held_back,
+            presumed_at=presumed_at,
+            revisions=(before.revisions_on(to_text(now)[:10]) if before else 0) + revised,
         )
         if lag_ms is not None:
-            telemetry.milliseconds("ChannelLag", lag_ms, channel=self.channel.name)
-        telemetry.logger.info("channel_acknowledged", channel=self.channel.name, sku=sku, quantity=shown, lag_ms=lag_ms)
+            telemetry.milliseconds("ChannelLag", lag_ms, channel=name)
+        telemetry.logger.info("channel_acknowledged", channel=name, sku=sku, quantity=shown, lag_ms=lag_ms)
+        return lag_ms
 
 
-@dataclass(frozen=True, slots=True)
-class ReconcileChannel:
-    """Compares what a channel shows with what it should show, and has differences pushed again."""
+def units_missing(channel: str, shown: int, level: StockLevel, state: ChannelState | None) -> int:
+    """How many units fewer a channel shows than it should: what it acknowledged, less what we heard it sold since.
+    Below zero it shows more. A listing that we never pushed may have been selling already."""
+    if state is None or state.acknowledged is None:
+        return shown
+    heard = max(0, level.sold.get(channel, 0) - state.sold)
+    return state.acknowledged - heard - shown
 
-    channel: Channel
-    inventory: DynamoInventory
-    send: Callable[[Sequence[Changed]], None]
-    clock: Clock
-    page: int = 100
 
-    def run(self, has_time: Callable[[], bool]) -> dict[str, int]:
-        """Walk over every listing by the index; returns how many were compared, behind and drifted."""
-        seen = {"compared": 0, "behind": 0, "drifted": 0}
-        skus = self.inventory.skus_listed_on(self.channel.name)
-        for batch in _batches(skus, self.page):
-            if not has_time():
-                break
-            self._compare(batch, seen)
-        telemetry.logger.info("channel_reconciled", channel=self.channel.name, listings=seen)
-        return seen
-
-    def _compare(self, skus: Sequence[str], seen: dict[str, int]) -> None:
-        name = self.channel.name
-        listings = self.inventory.listings_of(name, skus)
-        states = self.inventory.channel_states(name, skus)
-        shown = self.channel.read_quantities([ListingRef(sku, listing.listing_id) for sku, listing in listings.items()])
-        now = self.clock()
-        wrong: list[Changed] = []
-        for sku, listing in listings.items():
-            seen["compared"] += 1
-            level = self.inventory.sellable(sku)
-            target = min(listing.quantity_for(level.for_channels), self.channel.limits.max_quantity)
-            state = states.get(sku)
-            behind = state is None or not state.is_acknowledged(target)
-            drifted = state is not None and not behind and shown.get(sku) != state.acknowledged
-            seen["behind"] += behind
-            seen["drifted"] += drifted
-            if drifted:
-                telemetry.count("ChannelDrift", channel=name)
-                telemetry.logger.warning("channel_drifted", channel=name, sku=sku, shown=shown.get(sku), record=target)
-            if behind or drifted:
-                wrong.append(Changed(sku, to_text(now), force=True))
-        if wrong:
-            self.send(wrong)
+def _is_acknowledged(target: Target, state: ChannelState | None) -> bool:
+    return (
+        state is not None
+        and state.is_acknowledged(target.quantity)
+        and state.acknowledged_version >= target.level.version
+    )
 
 
 def _milliseconds_since(text: str, now: datetime) -> int | None:

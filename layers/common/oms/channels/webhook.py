@@ -10,6 +10,8 @@ We POST ``{"type", "timestamp", "data"}`` to ``/oms`` of the storefront, which a
 * ``orders.read`` ``{"updated_since", "cursor"}`` → ``{"orders": […], "cursor": … | null}``, oldest change first
 * ``order.shipped`` ``{"order_id", "shipment_id", "carrier", "carrier_name", "tracking_number", "shipped_at",
   "lines"}``: an empty list of lines means everything that has not left
+* ``order.cancel`` ``{"order_id", "reason"}`` and ``order.refund`` ``{"order_id", "refunded_total", "reason"}``, whose
+  total is that of all refunds: both may come again
 
 The storefront POSTs ``order.created``, ``order.updated`` and ``order.cancelled`` to us in the same envelope, with the
 whole order as ``data``. Amounts are integers in minor units, times RFC 3339.
@@ -29,6 +31,7 @@ from oms.channels import standard_webhooks
 from oms.channels.http import ChannelApi
 from oms.channels.port import (
     Callback,
+    Capabilities,
     ChannelRefused,
     ChannelUnavailable,
     ExternalAddress,
@@ -38,6 +41,8 @@ from oms.channels.port import (
     ListingRef,
     Notice,
     Quantity,
+    Quota,
+    Reason,
     RowResult,
     ShippedParcel,
     SignatureInvalid,
@@ -78,6 +83,7 @@ class WebhookChannel:
     """Adapter for one storefront of the merchant's own."""
 
     name = "webhook"
+    capabilities = Capabilities(cancels=True, refunds=True)
     limits = Limits(batch_size=_BATCH, max_quantity=MAX_QUANTITY, requests_per_second=10.0)
 
     def __init__(
@@ -101,6 +107,10 @@ class WebhookChannel:
     ) -> WebhookChannel:
         """Build from the secret's JSON, read again on every call."""
         return cls(base_url, lambda: WebhookCredentials.parse(secret()), transport, clock)
+
+    def quota(self) -> Quota:
+        """What the latest answers said of the limits."""
+        return self._api.quota
 
     def challenge(self, callback: Callback) -> HttpResponse | None:
         """A storefront proves itself by its signature alone."""
@@ -193,6 +203,17 @@ class WebhookChannel:
         }
         self._say("order.shipped", data, message_id=shipment_id)
 
+    def cancel_order(self, external_id: str, reason: Reason) -> None:
+        """The storefront gives the money back itself."""
+        message_id = "cancel_" + hashlib.sha256(external_id.encode()).hexdigest()[:24]
+        self._say("order.cancel", {"order_id": external_id, "reason": str(reason)}, message_id=message_id)
+
+    def refund_up_to(self, external_id: str, total: int, reason: Reason) -> None:
+        """Told as the sum of all refunds; the message's id follows from it."""
+        message_id = "refund_" + hashlib.sha256(f"{external_id}|{total}".encode()).hexdigest()[:24]
+        data = {"order_id": external_id, "refunded_total": total, "reason": str(reason)}
+        self._say("order.refund", data, message_id=message_id)
+
     def _read(self, external_id: str) -> dict[str, Any] | None:
         if not _ORDER_ID.fullmatch(external_id):
             return None
@@ -259,6 +280,7 @@ def _order(order: Mapping[str, Any]) -> ExternalOrder:
         cancelled=order["cancelled"] is True,
         placed_at=_moment(order["placed_at"]),
         updated_at=_moment(order["updated_at"]),
+        refunded_total=_whole(order.get("refunded", 0)),
     )
 
 

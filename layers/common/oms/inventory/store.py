@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -16,6 +17,7 @@ from oms.runtime.clock import from_text, to_text
 from oms.runtime.dynamo import MAX_ACTIONS, ConditionsFailed, Contention, Item, Table, Write
 
 _ATTEMPTS = 12
+_SOLD = "sold_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,17 @@ class ChannelState:
     acknowledged_at: str = ""
     lag_ms: int | None = None
     failure: str = ""
+    sold: int = 0
+    """Units of this SKU that we knew the channel to have sold when it acknowledged."""
+    presumed_at: str = ""
+    """Since when units are held back that the channel seems to have sold, though we have no order for them."""
+    revisions: int = 0
+    revised_on: str = ""
+    """How often the listing was changed on that day."""
+
+    def revisions_on(self, day: str) -> int:
+        """How often the listing was changed that day."""
+        return self.revisions if self.revised_on == day else 0
 
     def is_acknowledged(self, quantity: int) -> bool:
         """Whether this quantity was the last one asked for, and the channel took it."""
@@ -43,6 +56,8 @@ class StockLevel:
     version: int
     safety: int = 0
     """Units that channels are not told of."""
+    sold: Mapping[str, int] = field(default_factory=dict)
+    """Units that each channel ever sold of it, as far as we heard; a kit's parts do not tell."""
 
     @property
     def for_channels(self) -> int:
@@ -234,15 +249,18 @@ class DynamoInventory:
 
     # ---- what may be promised ------------------------------------------------------------------------------------
 
-    def take(self, take: Take, cause: str, now: datetime) -> Write:
-        """The action that takes units from one stripe, or fails. The stripe also counts what orders got out of it."""
+    def take(self, take: Take, cause: str, now: datetime, channel: str = "") -> Write:
+        """The action that takes units from one stripe, or fails. The stripe also counts what orders got out of it, and
+        what each channel sold: what it shows can then be told from what it should show."""
         sold = ", sold = if_not_exists(sold, :zero) + :q" if cause.startswith("order:") else ""
+        there = " ADD #channel :q" if channel else ""
         values = {":q": take.quantity, ":one": 1, ":cause": cause, ":now": to_text(now)}
         return self.table.update(
             f"take {take.sku}",
             (sku_key(take.sku), f"STOCK#{take.stripe}"),
-            f"SET available = available - :q, version = version + :one, cause = :cause, changed_at = :now{sold}",
+            f"SET available = available - :q, version = version + :one, cause = :cause, changed_at = :now{sold}{there}",
             "available >= :q",
+            names={"#channel": f"{_SOLD}{channel}"} if channel else None,
             values={**values, ":zero": 0} if sold else values,
         )
 
@@ -301,7 +319,12 @@ class DynamoInventory:
     def level(self, sku: str) -> StockLevel:
         """What may be promised of a SKU, strongly consistent a stripe; the version grows with every change."""
         items = list(self.table.query(sku_key(sku), "STOCK#"))
-        return StockLevel(sum(item["available"] for item in items), sum(item["version"] for item in items))
+        sold = Counter[str]()
+        for item in items:
+            sold.update({name.removeprefix(_SOLD): units for name, units in item.items() if name.startswith(_SOLD)})
+        return StockLevel(
+            sum(item["available"] for item in items), sum(item["version"] for item in items), sold=dict(sold)
+        )
 
     def sellable(self, sku: str, product: Product | None = None) -> StockLevel:
         """What may be promised of a SKU or a kit: a kit is as many as its scarcest part allows. ``product`` saves a
@@ -313,7 +336,7 @@ class DynamoInventory:
             return self.level(sku)
         if not product.kit:
             level = self.level(sku)
-            return StockLevel(level.available, level.version + product.version, product.safety_stock)
+            return StockLevel(level.available, level.version + product.version, product.safety_stock, level.sold)
         levels = {part: self.level(part) for part in product.kit}
         available = min(levels[part].available // each for part, each in product.kit.items())
         safe = {part: known.safety_stock for part, known in self.products(product.kit).items()}
@@ -421,9 +444,11 @@ class DynamoInventory:
         items = self.table.batch_get([(sku_key(sku), f"LISTING#{channel}") for sku in skus])
         return {item["sku"]: _listing(item) for item in items}
 
-    def skus_listed_on(self, channel: str) -> Iterator[str]:
-        """Every SKU listed on a channel, by the index, page after page."""
-        found = self.table.query_index("by-channel", "channel = :channel", {":channel": channel})
+    def skus_listed_on(self, channel: str, after: str = "") -> Iterator[str]:
+        """Every SKU listed on a channel behind ``after``, in order, by the index, page after page."""
+        condition = "channel = :channel" + (" AND sku > :after" if after else "")
+        values = {":channel": channel, **({":after": after} if after else {})}
+        found = self.table.query_index("by-channel", condition, values)
         return (item["sku"] for item in found)
 
     def channel_states(self, channel: str, skus: Sequence[str]) -> dict[str, ChannelState]:
@@ -486,6 +511,9 @@ class DynamoInventory:
         version: int,
         now: datetime,
         lag_ms: int | None,
+        sold: int = 0,
+        presumed_at: str = "",
+        revisions: int = 0,
     ) -> None:
         """Write down what was asked for, what the channel shows (its own limits may make that less) and for which
         version of the stock, and end the lease."""
@@ -494,8 +522,19 @@ class DynamoInventory:
             sku,
             owner,
             "SET published = :asked, published_version = :v, acknowledged = :shown, acknowledged_version = :v, "
-            "acknowledged_at = :now, lag_ms = :lag REMOVE lease_until, lease_owner, failure",
-            {":asked": published, ":shown": acknowledged, ":v": version, ":now": to_text(now), ":lag": lag_ms},
+            "acknowledged_at = :now, lag_ms = :lag, sold = :sold, presumed_at = :presumed, revisions = :revisions, "
+            "revised_on = :today REMOVE lease_until, lease_owner, failure",
+            {
+                ":asked": published,
+                ":shown": acknowledged,
+                ":v": version,
+                ":now": to_text(now),
+                ":lag": lag_ms,
+                ":sold": sold,
+                ":presumed": presumed_at,
+                ":revisions": revisions,
+                ":today": to_text(now)[:10],
+            },
         )
 
     def record_push_failure(self, channel: str, sku: str, owner: str, quantity: int, version: int, detail: str) -> None:
@@ -620,4 +659,8 @@ def _channel_state(item: Item) -> ChannelState:
         acknowledged_at=item.get("acknowledged_at", ""),
         lag_ms=item.get("lag_ms"),
         failure=item.get("failure", ""),
+        sold=item.get("sold", 0),
+        presumed_at=item.get("presumed_at", ""),
+        revisions=item.get("revisions", 0),
+        revised_on=item.get("revised_on", ""),
     )

@@ -16,11 +16,12 @@ from oms.orders import pricing, priority
 from oms.orders.access import issue_token
 from oms.orders.model import ON_SHIPMENT, Effect, Event, Hold, Line, Order, Payment, Status, Totals, order_id_for
 from oms.orders.reservation import Reservations
-from oms.orders.store import DynamoOrders, OrderExists
+from oms.orders.store import AlreadyApplied, Change, DynamoOrders, OrderExists
 from oms.payments import ledger
 from oms.payments.port import PaymentGateway, PaymentProviderUnavailable, PaymentRefused
 from oms.runtime import errors, telemetry
 from oms.runtime.clock import Clock, from_text, to_text
+from oms.runtime.dynamo import Write
 from oms.runtime.http import field_problem
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from oms.orders.forms import PlaceOrderForm
 
 WEB = "web"
+_PENDING_FOR = timedelta(days=21)
+"""Longer than a marketplace lets an order wait for its payment: it cancels such orders itself."""
 _CUSTOMERS = uuid.UUID("5d3c8f0a-0b1e-5c52-8e62-1f7c3a9d4e21")
 
 
@@ -164,7 +167,8 @@ class PlaceOrders:
     # ---- marketplaces ----------------------------------------------------------------------------------------------
 
     def take_in(self, channel: str, external: ExternalOrder) -> Order | None:
-        """Take in a marketplace's order once, however it reaches us. None while it is not paid.
+        """Take in a marketplace's order once, however it reaches us. None while it is not paid, unless it takes units
+        off sale already: then it holds its stock, and waits.
 
         What we have no stock for is recorded as oversold and held for a person. An order that the marketplace
         cancelled before we heard of it is not taken in.
@@ -172,8 +176,8 @@ class PlaceOrders:
         order_id = order_id_for(channel, external.external_id)
         known = self.orders.get(order_id)
         if known:
-            return known
-        if not external.paid or external.cancelled:
+            return self._paid_since(known, channel, external) if external.paid else known
+        if external.cancelled or not (external.paid or external.reserves):
             return None
         now = self.clock()
         products = self._products([line.sku for line in external.lines])
@@ -182,10 +186,18 @@ class PlaceOrders:
         for line in external.lines:
             products.setdefault(line.sku, Product(line.sku, line.title, line.unit_price, external.currency))
         order = self._from_external(channel, external, order_id, products, to_text(now))
-        entry = ledger.Entry(
-            "captured", channel, external.external_id, external.grand_total, external.currency, f"{channel} order"
-        )
-        order = replace(order, payment=ledger.with_entry(order.payment, entry))
+        entry = _paid_there(channel, external)
+        money: tuple[Write, ...] = ()
+        if external.paid:
+            order = replace(order, payment=ledger.with_entry(order.payment, entry))
+            money = (ledger.append(self.orders.table, order_id, entry, now),)
+        else:
+            order = replace(
+                order.without_effect(Effect.START_FULFILLMENT),
+                status=Status.PLACED,
+                payment=Payment(status="pending", provider=channel),
+                expires_at=to_text(now + _PENDING_FOR),
+            )
         if unknown:
             hold = Hold("unknown SKU", "catalogue", to_text(now), to_text(now + timedelta(hours=4)))
             order = replace(order, holds={"inventory": hold})
@@ -197,7 +209,7 @@ class PlaceOrders:
                 products,
                 now,
                 may_oversell=True,
-                writes=(ledger.append(self.orders.table, order_id, entry, now),),
+                writes=money,
             )
         except OrderExists as exists:
             return exists.found
@@ -206,6 +218,43 @@ class PlaceOrders:
             telemetry.logger.warning("order_oversold", order_id=order_id, channel=channel, units=dict(order.oversold))
         _told(order)
         return order
+
+    def _paid_since(self, order: Order, channel: str, external: ExternalOrder) -> Order:
+        """A pending order's payment came through: its amounts and its address are told only now."""
+        now = self.clock()
+        entry = _paid_there(channel, external)
+
+        def decide(order: Order) -> Change | None:
+            if order.status is not Status.PLACED:
+                return None
+            products = {line.sku: Product(line.sku, "", 0, external.currency, kit=line.parts) for line in order.lines}
+            prices = {line.external_line_id: line.unit_price for line in external.lines}
+            known = [line for line in external.lines if line.sku in products]
+            told = self._from_external(channel, replace(external, lines=tuple(known)), order.order_id, products, "")
+            after = replace(
+                order.moved_to(Status.CONFIRMED),
+                customer=told.customer,
+                address=told.address,
+                currency=told.currency,
+                totals=told.totals,
+                lines=tuple(
+                    replace(line, unit_price=prices.get(line.external_id, line.unit_price)) for line in order.lines
+                ),
+                payment=ledger.with_entry(order.payment, entry),
+                priority_score=told.priority_score,
+                priority_codes=told.priority_codes,
+            ).with_effects(Effect.START_FULFILLMENT)
+            event = Event(
+                "PaymentCaptured", f"channel:{channel}", entry.cause, {"amount": entry.amount, "total": entry.amount}
+            )
+            return Change(after, event, [ledger.append(self.orders.table, order.order_id, entry, now)])
+
+        if order.status is not Status.PLACED:
+            return order
+        try:
+            return self.orders.change(order.order_id, decide, now)
+        except AlreadyApplied:
+            return self.orders.require(order.order_id)
 
     def _from_external(
         self, channel: str, external: ExternalOrder, order_id: str, products: Mapping[str, Product], now: str
@@ -257,6 +306,12 @@ class PlaceOrders:
             priority_codes=codes,
         )
         return order.with_effects(Effect.START_FULFILLMENT)
+
+
+def _paid_there(channel: str, external: ExternalOrder) -> ledger.Entry:
+    return ledger.Entry(
+        "captured", channel, external.external_id, external.grand_total, external.currency, f"{channel} order"
+    )
 
 
 def request_digest(body: Mapping[str, Any]) -> bytes:

@@ -42,6 +42,9 @@ class Plan:
     hops: dict[str, int] = field(default_factory=dict)
     """By SKU, how many stripes were passed by because somebody was writing there."""
     learned: set[str] = field(default_factory=set)
+    channel: str = ""
+    """The marketplace that sold it; only what it sold as such, and not within kits, is counted as its sale."""
+    within_kits: frozenset[str] = frozenset()
 
     @classmethod
     def start(
@@ -104,7 +107,11 @@ class Plan:
 
     def writes(self, inventory: DynamoInventory, cause: str, now: datetime) -> list[Write]:
         """The actions that take the planned units, in SKU order."""
-        return [inventory.take(take, cause, now) for sku in sorted(self.takes) for take in self.takes[sku]]
+        return [
+            inventory.take(take, cause, now, "" if sku in self.within_kits else self.channel)
+            for sku in sorted(self.takes)
+            for take in self.takes[sku]
+        ]
 
 
 _TAKE = "take "
@@ -175,6 +182,9 @@ class Reservations:
         if len(wanted) > INLINE_SKUS:
             return self._create_in_chunks(order, event, wanted, products, now, may_oversell, writes)
         plan = Plan.start(wanted, products, order.order_id, may_oversell=may_oversell)
+        if order.external_id:
+            plan.channel = order.channel
+            plan.within_kits = frozenset(part for line in order.lines for part in line.parts)
 
         def attempt(plan: Plan, takes: list[Write]) -> Order:
             told = event
