@@ -201,7 +201,7 @@ class Cloud:
         manager = self._client("secretsmanager")
         for name, value in values.items():
             manager.put_secret_value(SecretId=outputs[f"{name}SecretId"], SecretString=json.dumps(value))
-        self._tell_simulators(api, values, outputs["AmazonEventsQueueUrl"])
+        self._tell_simulators(api, values, outputs)
         endpoints: Endpoints = {
             "api": api,
             "orders_table": outputs["OrdersTable"],
@@ -284,7 +284,7 @@ class Cloud:
         kept.chmod(0o600)
         return values
 
-    def _tell_simulators(self, api: str, values: Mapping[str, Mapping[str, Any]], amazon_queue: str) -> None:
+    def _tell_simulators(self, api: str, values: Mapping[str, Mapping[str, Any]], outputs: Mapping[str, str]) -> None:
         etsy, ebay, shopify, amazon = values["Etsy"], values["Ebay"], values["Shopify"], values["Amazon"]
         told: dict[str, dict[str, Any]] = {
             "stripe": {
@@ -310,7 +310,9 @@ class Cloud:
                 "webhook_secret": shopify["webhook_secrets"][0],
             },
             # Amazon calls nobody: it sends to the queue, as the real one does.
-            "amazon": {"callback_url": f"sqs+{amazon_queue}", **amazon},
+            "amazon": {"callback_url": f"sqs+{outputs['AmazonEventsQueueUrl']}", **amazon},
+            # SES publishes to a topic, which passes it on as it is.
+            "ses": {"callback_url": f"sqs+{outputs['MailFeedbackQueueUrl']}"},
             "webhook": {
                 "callback_url": f"{api}/channels/webhook/callbacks",
                 "signing_secret": values["Webhook"]["signing_secret"],

@@ -192,7 +192,9 @@ _MESSAGE = _object(
         "about": TEXT,
         "copy": COUNT,
         "event": NUMBER,
-        "status": {"enum": ["sending", "sent", "waiting", "uncertain", "failed", "suppressed"]},
+        "status": {
+            "enum": ["sending", "sent", "waiting", "uncertain", "failed", "suppressed", "bounced", "complained"]
+        },
         "reason": _or_null(TEXT),
         "at": TIME,
         "by": TEXT,

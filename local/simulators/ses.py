@@ -2,7 +2,8 @@
 
 ``POST /v2/email/outbound-emails`` is SES's SendEmail (Simple content). ``GET /`` lists the mails, ``GET /mails/<id>``
 shows one with its text beside it, ``GET /mails/<id>/html`` is the page as its reader sees it. Addresses that begin with
-``bounce`` or ``complaint`` are, as SES's own mailbox simulator has it, taken and reported; ``reject`` is refused.
+``bounce`` or ``complaint`` are, as SES's own mailbox simulator has it, taken and reported to whoever listens to the
+mail's configuration set; ``reject`` is refused.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from local.simulators.core import Clock, Deliver, Request, Response
+from local.simulators.core import Clock, Deliver, Delivery, Request, Response
 
 _SEND = "/v2/email/outbound-emails"
 
@@ -50,12 +51,17 @@ class SesCore:
 
     def __init__(self, clock: Clock, deliver: Deliver) -> None:
         self._clock = clock
+        self._deliver = deliver
+        self._callback_url = ""
         self.letters: list[Letter] = []
 
     def handle(self, request: Request) -> Response:
         """SendEmail, the mailbox's pages, and ``/_sim/mails`` for tests."""
         if request.path == _SEND:
             return self._send(request)
+        if request.path == "/_sim/config":
+            self._callback_url = str(request.json()["callback_url"])
+            return Response.of(200, {"callback_url": self._callback_url})
         if request.path == "/_sim/mails":
             return Response.of(200, {"mails": [letter.view() for letter in self.letters]})
         if request.method == "GET" and request.path in ("", "/"):
@@ -82,7 +88,41 @@ class SesCore:
             return _error(400, "MessageRejected", "Email address is not verified.")
         letter = Letter(f"{len(self.letters) + 1:04d}", self._clock(), sender, to, subject, text, page, tags)
         self.letters.append(letter)
+        report = _report(letter, body.get("ConfigurationSetName", ""))
+        if report and self._callback_url:
+            self._deliver(Delivery(self._callback_url, {}, json.dumps(report).encode()))
         return Response.of(200, {"MessageId": letter.id})
+
+
+def _report(letter: Letter, configuration_set: str) -> dict[str, Any] | None:
+    """SES's event record of what became of a letter, for those of which it publishes one."""
+    at = datetime.fromtimestamp(letter.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    recipients = [{"emailAddress": letter.to}]
+    if not configuration_set:
+        return None
+    mail = {
+        "timestamp": at,
+        "source": letter.sender,
+        "messageId": letter.id,
+        "destination": [letter.to],
+        "tags": {"ses:configuration-set": [configuration_set], **{name: [tag] for name, tag in letter.tags.items()}},
+    }
+    if letter.to.startswith("bounce"):
+        failed = {"action": "failed", "status": "5.1.1", "diagnosticCode": "smtp; 550 5.1.1 user unknown"}
+        bounce = {"bounceType": "Permanent", "bounceSubType": "General", "timestamp": at, "feedbackId": letter.id}
+        return {
+            "eventType": "Bounce",
+            "bounce": {**bounce, "bouncedRecipients": [{**each, **failed} for each in recipients]},
+            "mail": mail,
+        }
+    if letter.to.startswith("complaint"):
+        complaint = {"complaintFeedbackType": "abuse", "timestamp": at, "feedbackId": letter.id}
+        return {
+            "eventType": "Complaint",
+            "complaint": {**complaint, "complainedRecipients": recipients},
+            "mail": mail,
+        }
+    return None
 
 
 def _error(status: int, code: str, message: str) -> Response:

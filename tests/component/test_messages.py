@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from importlib import import_module
 from typing import Any
 
 import pytest
 
+from local.simulators.core import Delivery, Request
+from local.simulators.ses import SesCore
 from oms.messages.notifier import Mail, NotSent, Refused, Uncertain
 from oms.runtime.dynamo import to_item
 from tests.support.shop import Answer, Context, Shop
@@ -223,3 +226,114 @@ def test_a_customer_s_preferences_hold_for_what_is_not_owed_to_him(shop: Shop, m
     (item,) = shop.app.orders.parts(placed.body["order_id"], "MAIL#")
     assert (item["kind"], item["status"], item["reason"]) == ("expired", "suppressed", "not wanted")
     assert mailbox.mails == []
+
+
+# ---- what SES says became of them ----------------------------------------------------------------------------------
+
+
+def ses_says(kind: str, outcome: dict[str, Any], order: Answer, to: str = "ada@example.com") -> str:
+    """An event record as SES publishes it to a topic whose subscription delivers it as it is."""
+    mail = {
+        "timestamp": "2026-11-23T09:00:01.123Z",
+        "source": "Corner Shop <orders@shop.test>",
+        "sourceArn": "arn:aws:ses:us-east-1:123456789012:identity/shop.test",
+        "sendingAccountId": "123456789012",
+        "messageId": "EXAMPLE7c191be45-e9aedb9a-02f9-4d12-a87d-dd0099a07f8a-000000",
+        "destination": [to],
+        "headersTruncated": False,
+        "headers": [{"name": "To", "value": to}, {"name": "Subject", "value": "Order 12345678 is confirmed"}],
+        "commonHeaders": {"from": ["orders@shop.test"], "to": [to], "subject": "Order 12345678 is confirmed"},
+        "tags": {
+            "ses:configuration-set": ["mails"],
+            "ses:source-ip": ["192.0.2.0"],
+            "ses:from-domain": ["shop.test"],
+            "ses:caller-identity": ["notify"],
+            "order": [order.body["order_id"]],
+            "mail": ["confirmed-order-0"],
+        },
+    }
+    outcome = {"timestamp": "2026-11-23T09:00:02.669Z", "feedbackId": "01000157c44f053b-61b59c11-000000", **outcome}
+    return json.dumps({"eventType": kind, kind.lower(): outcome, "mail": mail})
+
+
+def bounce(kind: str, subtype: str, **who: str) -> dict[str, Any]:
+    failed = {"action": "failed", "status": "5.1.1", "diagnosticCode": "smtp; 550 5.1.1 user unknown", **who}
+    return {
+        "bounceType": kind,
+        "bounceSubType": subtype,
+        "bouncedRecipients": [failed],
+        "reportingMTA": "dsn; mta.example.com",
+    }
+
+
+def hear(shop: Shop, *messages: str) -> bool:
+    """Run the worker on a batch; whether it is done with all of it."""
+    records = [{"messageId": f"m{n}", "body": body} for n, body in enumerate(messages)]
+    answer = import_module("functions.messages.feedback").handler({"Records": records}, Context())
+    return answer == {"batchItemFailures": []}
+
+
+def suppressed(shop: Shop, address: str = "ada@example.com") -> str:
+    return shop.app.message_preferences.of("nobody", address).suppressed
+
+
+def test_an_address_that_bounced_for_good_gets_no_more_mail(shop: Shop, paid: Answer, mailbox: Mailbox) -> None:
+    assert notify(shop, paid, 2)
+    # The mail was forwarded: the bounce names whom it reached, and we wrote to Ada.
+    said = ses_says("Bounce", bounce("Permanent", "General", emailAddress="ada@elsewhere.example"), paid)
+    assert hear(shop, "Successfully validated SNS topic for Amazon SES event publishing.", said, said)
+    assert (suppressed(shop), suppressed(shop, "ada@elsewhere.example")) == ("bounced", "")
+    assert told(shop, paid) == [("confirmed", "bounced")]
+    assert resend(shop, paid, "again-01").body["reason"] == "address bounced"
+    assert len(mailbox.mails) == 1
+    assert staff(shop, "GET /orders/{id}/messages", id=paid.body["order_id"]).body["messages"][0]["status"] == "bounced"
+
+
+def test_who_complains_is_left_alone_also_when_he_bounces_afterwards(
+    shop: Shop, paid: Answer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    to = {"emailAddress": "ada@example.com"}
+    complaint = {
+        "complainedRecipients": [to],
+        "userAgent": "Yahoo!-Mail-Feedback/2.0",
+        "complaintFeedbackType": "abuse",
+    }
+    assert hear(shop, ses_says("Complaint", {**complaint, "arrivalDate": "2026-11-23T09:00:02.000Z"}, paid))
+    assert hear(shop, ses_says("Bounce", bounce("Permanent", "OnAccountSuppressionList", **to), paid))
+    assert suppressed(shop, " ADA@example.com") == "complained"
+    assert '"AddressesSuppressed":[1.0]' in capsys.readouterr().out
+
+
+def test_what_passes_condemns_nobody(shop: Shop, paid: Answer) -> None:
+    to = {"emailAddress": "ada@example.com"}
+    assert hear(
+        shop,
+        ses_says("Bounce", bounce("Transient", "MailboxFull", **to), paid),
+        ses_says("Bounce", bounce("Undetermined", "Undetermined", **to), paid),
+        ses_says("Complaint", {"complainedRecipients": [to], "complaintFeedbackType": "not-spam"}, paid),
+        ses_says("Delivery", {"recipients": ["ada@example.com"], "processingTimeMillis": 3}, paid),
+    )
+    assert suppressed(shop) == ""
+    assert not hear(shop, '{"no": "event"}')
+
+
+def test_the_simulated_ses_reports_as_the_real_one_does(shop: Shop, paid: Answer) -> None:
+    reports: list[Delivery] = []
+    core = SesCore(lambda: shop.now.timestamp(), reports.append)
+    core.handle(Request.to("POST", "/_sim/config", {}, b'{"callback_url": "sqs+http://queue"}'))
+    body = {"Text": {"Data": "text"}, "Html": {"Data": "<p>text</p>"}}
+    request = {
+        "FromEmailAddress": "orders@shop.test",
+        "Destination": {"ToAddresses": ["bounce@example.com"]},
+        "Content": {"Simple": {"Subject": {"Data": "Hello"}, "Body": body}},
+        "ConfigurationSetName": "mails",
+        "EmailTags": [
+            {"Name": "order", "Value": paid.body["order_id"]},
+            {"Name": "mail", "Value": "confirmed-order-0"},
+        ],
+    }
+    path = "/v2/email/outbound-emails"
+    assert core.handle(Request.to("POST", path, {}, json.dumps(request).encode())).status == 200
+    (report,) = reports
+    assert hear(shop, report.body.decode())
+    assert suppressed(shop, "bounce@example.com") == "bounced"

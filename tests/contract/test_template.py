@@ -154,6 +154,39 @@ class TestQueues:
                 )
 
 
+class TestMails:
+    def test_whoever_sends_mail_sends_it_under_the_configuration_set(self) -> None:
+        senders = [name for name, each in FUNCTIONS.items() if "MAIL_FROM" in each["Environment"]["Variables"]]
+        assert senders
+        for name in senders:
+            told = FUNCTIONS[name]["Environment"]["Variables"]["MAIL_CONFIGURATION_SET"]
+            assert allows(name, "ses:SendEmail", target(told)), name
+            assert allows(name, "ses:SendEmail", "MailIdentity"), name
+
+    def test_what_ses_says_reaches_its_queue_as_it_is_and_nobody_else_says_it(self) -> None:
+        (destination,) = of_type("AWS::SES::ConfigurationSetEventDestination").values()
+        assert set(destination["EventDestination"]["MatchingEventTypes"]) == {"bounce", "complaint"}
+        topic = target(destination["EventDestination"]["SnsDestination"]["TopicARN"])
+        (subscription,) = [
+            each for each in of_type("AWS::SNS::Subscription").values() if target(each["TopicArn"]) == topic
+        ]
+        assert subscription["RawMessageDelivery"] is True
+        assert target(subscription["Endpoint"]) in {queue for _, queue, _ in CONSUMED}
+        (publishers,) = [
+            each["PolicyDocument"]["Statement"]
+            for each in of_type("AWS::SNS::TopicPolicy").values()
+            if topic in map(target, each["Topics"])
+        ]
+        (senders,) = [
+            each["PolicyDocument"]["Statement"]
+            for each in of_type("AWS::SQS::QueuePolicy").values()
+            if target(subscription["Endpoint"]) in map(target, each["Queues"])
+        ]
+        for statement in (*publishers, *senders):
+            (condition,) = statement["Condition"].values()
+            assert "AWS:SourceArn" in condition
+
+
 class TestStreams:
     @pytest.mark.parametrize(("function", "properties"), STREAMED, ids=[name for name, _ in STREAMED])
     def test_a_stream_reader_has_its_four_parts(self, function: str, properties: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from oms.fulfillment.carrier import Carrier
     from oms.inventory.catalogue import Catalogue
     from oms.inventory.jobs import CatalogueJobs
+    from oms.messages.feedback import HearOfMails
     from oms.messages.preferences import KeepPreferences
     from oms.messages.telling import TellCustomers
     from oms.orders.backordering import FillBackorders
@@ -309,6 +310,12 @@ class App:
             merchant,
             self.clock,
         )
+
+    @cached_property
+    def mail_feedback(self) -> HearOfMails:
+        from oms.messages.feedback import HearOfMails
+
+        return HearOfMails(self.orders, self.message_preferences, self.clock)
 
     # ---- the merchant's own systems ------------------------------------------------------------------------------
 

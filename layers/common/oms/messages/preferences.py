@@ -55,16 +55,18 @@ class KeepPreferences:
         }
         self.table.transact([self.table.put("preferences", item, condition=None)])
 
-    def suppress(self, address: str, reason: str, now: datetime) -> None:
-        """Never write to this address again."""
-        item = {
-            "pk": _address_key(address),
-            "sk": "SUPPRESSED",
-            "entity": "suppression",
-            "reason": reason,
-            "at": to_text(now),
-        }
-        self.table.transact([self.table.put("suppression", item, condition=None)])
+    def suppress(self, address: str, reason: str, now: datetime) -> bool:
+        """Never write to this address again; False when that was so already."""
+        return self.table.write_one(
+            self.table.update(
+                "suppression",
+                (_address_key(address), "SUPPRESSED"),
+                "SET entity = :entity, reason = :reason, #at = :at",
+                "attribute_not_exists(pk)",
+                names={"#at": "at"},
+                values={":entity": "suppression", ":reason": reason, ":at": to_text(now)},
+            )
+        )
 
 
 def _address_key(address: str) -> str:

@@ -166,7 +166,7 @@ class TellCustomers:
         skus = {line.sku for line in order.lines} | ({unit.sku for unit in shipment.units} if shipment else set())
         titles = {sku: product.title for sku, product in self.inventory.products(sorted(skus)).items()}
         rendered = render(due, order, self.merchant, titles, shipment)
-        tags = {"order": order.order_id, "mail": _sort_key(due, copy).removeprefix("MAIL#").replace("#", "-")}
+        tags = {"order": order.order_id, "mail": f"{due.kind}-{due.about}-{copy}"}
         return Mail(order.customer["email"], rendered.subject, rendered.text, rendered.html, tags)
 
     def _look_again(self, order: Order, due: Due, claim: Item, now: datetime, *, ours: bool) -> None:
@@ -239,3 +239,9 @@ def mail_view(item: Mapping[str, object]) -> dict[str, object]:
 
 def _sort_key(due: Due, copy: int) -> str:
     return f"MAIL#{due.kind}#{due.about}#{copy}"
+
+
+def sort_key_of_tag(tag: str) -> str:
+    """The claim's key for what a mail's tag calls it."""
+    kind, about, copy = tag.split("-")
+    return f"MAIL#{kind}#{about}#{copy}"
