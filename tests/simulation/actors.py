@@ -81,6 +81,7 @@ def shopper(world: World, number: int) -> None:
         "shipping_address": ADDRESS,
         "lines": lines,
         "currency": "USD",
+        "capture": "on_shipment" if number % 2 else "automatic",
     }
     key = f"checkout-{world.seed}-{number}"
     placed = _place(world, body, key)
