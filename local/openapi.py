@@ -91,6 +91,7 @@ ANY_OBJECT: Schema = {"type": "object"}
 
 _TOTALS = _object({"items": MINOR, "shipping": MINOR, "tax": MINOR, "discount": MINOR, "total": MINOR})
 _UNITS = _list(_object({"line": NUMBER, "sku": TEXT, "quantity": COUNT}))
+_BACKORDERED = {"line": NUMBER, "sku": TEXT, "quantity": COUNT, "expected_at": _or_null(TIME)}
 _HOLD = _object({"reason": TEXT, "owner": TEXT, "since": TIME, "deadline": TIME})
 _ZONE = _object({"facility": TEXT, "zone": TEXT, "name": TEXT, "bins": _list(TEXT)})
 _SUPPLY: dict[str, Schema] = {
@@ -235,6 +236,7 @@ ANSWERS: dict[str, Schema] = {
             "payment": _object({"provider": TEXT, "client_secret": TEXT}),
             "order_token": TEXT,
             "expires_at": TIME,
+            "backordered": _list(_object(_BACKORDERED)),
         }
     ),
     "Order": _object(
@@ -260,6 +262,7 @@ ANSWERS: dict[str, Schema] = {
                     }
                 )
             ),
+            "backordered": _list(_object({**_BACKORDERED, "waiting": COUNT})),
             "currency": CURRENCY,
             "total": MINOR,
             "totals": _TOTALS,

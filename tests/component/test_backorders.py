@@ -38,12 +38,27 @@ def test_a_product_that_may_be_backordered_is_sold_beyond_its_stock(shop: Shop) 
     shop.stock_up(quantity=1, backorder=True)
     supply = Supply("boat", "en_route", 5, "", "2026-12-24T08:00:00.000Z")
     shop.app.inventory.table.transact([put_supply(shop.app.inventory, "SHIRT", supply, shop.now)])
-    first = placed(shop, "checkout-1", 3)
+    answer = shop.place(checkout(("SHIRT", 3)), "checkout-1")
+    first, told = answer.body["order_id"], {"line": 1, "sku": "SHIRT", "quantity": 2}
+    assert answer.body["backordered"] == [{**told, "expected_at": "2026-12-24T08:00:00.000Z"}]
     event = shop.app.orders.verified_history(first)[0]
     assert event["data"]["backordered"] == {"SHIRT": {"units": 2, "expected_at": "2026-12-24T08:00:00.000Z"}}
     assert dict(order(shop, first).oversold) == {"SHIRT": 2}
     assert (queue_of(shop.app.inventory, "SHIRT").waiting, shop.available()) == (2, 0)
     assert shop.identity_holds("SHIRT")
+
+
+def test_what_was_promised_stays_as_it_was_told_while_the_units_come_in(shop: Shop) -> None:
+    shop.stock_up(quantity=0, backorder=True)
+    answer = shop.place(checkout(("SHIRT", 2)), "checkout-1")
+    told = {"line": 1, "sku": "SHIRT", "quantity": 2, "expected_at": None}
+    assert (answer.body["backordered"], shop.read(answer)["backordered"]) == ([told], [{**told, "waiting": 2}])
+    supply = Supply("boat", "en_route", 5, "", "2026-12-24T08:00:00.000Z")
+    shop.app.inventory.table.transact([put_supply(shop.app.inventory, "SHIRT", supply, shop.now)])
+    receive(shop, 1)
+    look(shop)
+    assert shop.place(checkout(("SHIRT", 2)), "checkout-1") == answer
+    assert shop.read(answer)["backordered"] == [{**told, "waiting": 1}]
 
 
 def test_what_comes_in_is_kept_for_those_who_wait_in_the_receiving_transaction(shop: Shop) -> None:

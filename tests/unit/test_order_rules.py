@@ -15,6 +15,7 @@ from oms.orders.access import issue_token, token_opens
 from oms.orders.deadlines import next_deadline
 from oms.orders.model import (
     NEXT,
+    Backordered,
     Effect,
     Hold,
     IllegalTransition,
@@ -67,6 +68,18 @@ def test_an_order_holds_the_parts_of_its_kits_until_it_ends() -> None:
     assert order.promised() == {"MUG": 4, "SHIRT": 5}
     assert order.held_stock() == {"MUG": 4, "SHIRT": 4}
     assert replace(order, status=Status.EXPIRED).promised() == {}
+
+
+@pytest.mark.parametrize(
+    ("oversold", "waiting"),
+    [({"SHIRT": 1}, {2: 1}), ({"SHIRT": 4}, {1: 2, 2: 2}), ({"MUG": 3}, {2: 2}), ({"MUG": 1, "SHIRT": 2}, {2: 2}), ({}, {})],
+)
+def test_the_first_lines_are_served_first_and_a_kit_waits_whole(
+    oversold: dict[str, int], waiting: dict[int, int]
+) -> None:
+    order = an_order(oversold=oversold, backordered=(Backordered(2, 1, "2026-12-24T08:00:00.000Z"),))
+    assert order.waiting() == waiting
+    assert order_from_item(from_item(to_item(order_to_item(order, NOW)))) == order
 
 
 def test_an_order_survives_its_item() -> None:

@@ -153,6 +153,16 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Backordered:
+    """Units of a line that were sold before they were there, and when they should come (RFC 3339 text, empty when
+    nothing dated is on its way): what the customer was told when the order was made."""
+
+    line: int
+    quantity: int
+    expected_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """One order. ``version`` counts its changes and numbers its history."""
 
@@ -177,7 +187,10 @@ class Order:
     priority_codes: str = ""
     holds: Mapping[str, Hold] = field(default_factory=dict)
     oversold: Mapping[str, int] = field(default_factory=dict)
-    """Units by SKU that were promised though there was no stock: only marketplaces cause them."""
+    """Units by SKU that were promised and that there is no stock for: sold by a marketplace or on backorder, or not
+    found by a picker."""
+    backordered: tuple[Backordered, ...] = ()
+    """What our own customer was told has to be waited for. It stays as it was told; ``waiting`` says how it stands."""
     effects: tuple[Effect, ...] = ()
     redriven: int = 0
     runs: int = 0
@@ -224,6 +237,17 @@ class Order:
             for sku, units in line.units(line.open).items():
                 total[sku] = total.get(sku, 0) + units
         return dict(sorted((sku, units) for sku, units in total.items() if units))
+
+    def waiting(self) -> dict[int, int]:
+        """Units by line that there is no stock for: the first lines are served first."""
+        left, lacking = dict(self.oversold), dict[int, int]()
+        for line in reversed(self.lines):
+            for sku, each in line.units(1).items():
+                missing = min(left.get(sku, 0), each * line.open)
+                if missing:
+                    left[sku] -= missing
+                    lacking[line.number] = max(lacking.get(line.number, 0), -(-missing // each))
+        return dict(sorted(lacking.items()))
 
     def held_stock(self) -> dict[str, int]:
         """Units by SKU that were really taken from ``available`` for what is still owed."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from oms.fulfillment.shipments import shipment_view
 from oms.orders import history
-from oms.orders.model import Order
+from oms.orders.model import OPEN, Order
 from oms.orders.store import DynamoOrders
 from oms.payments.coverage import due
 
@@ -27,7 +27,22 @@ def placement_view(placement: Placement) -> dict[str, Any]:
         "payment": {"provider": order.payment.provider, "client_secret": placement.client_secret},
         "order_token": placement.order_token,
         "expires_at": order.expires_at,
+        "backordered": _backordered(order),
     }
+
+
+def _backordered(order: Order) -> list[dict[str, Any]]:
+    """What the customer was told has to be waited for, by line."""
+    skus = {line.number: line.sku for line in order.lines}
+    return [
+        {
+            "line": told.line,
+            "sku": skus[told.line],
+            "quantity": told.quantity,
+            "expected_at": told.expected_at or None,
+        }
+        for told in order.backordered
+    ]
 
 
 def totals_view(order: Order) -> dict[str, int]:
@@ -46,6 +61,7 @@ def order_view(orders: DynamoOrders, order: Order, *, staff: bool) -> dict[str, 
     """The order with its payments, shipments and refunds; holds, priority and version are for staff."""
     shipments = [shipment_view(item) for item in orders.parts(order.order_id, "SHIPMENT#")]
     refunds = orders.parts(order.order_id, "REFUND#")
+    waiting = order.waiting() if order.status in OPEN else {}
     view: dict[str, Any] = {
         "order_id": order.order_id,
         "channel": order.channel,
@@ -67,6 +83,7 @@ def order_view(orders: DynamoOrders, order: Order, *, staff: bool) -> dict[str, 
             }
             for line in order.lines
         ],
+        "backordered": [{**told, "waiting": waiting.get(told["line"], 0)} for told in _backordered(order)],
         "currency": order.currency,
         "total": order.totals.total,
         "totals": totals_view(order),

@@ -17,7 +17,7 @@ from oms.inventory.model import Product, Take, home_stripe, spread
 from oms.inventory.store import DynamoInventory
 from oms.inventory.supplies import expected_for, supplies_of
 from oms.orders.backordering import queue_writes
-from oms.orders.model import Effect, Event, Order, home_seed
+from oms.orders.model import Backordered, Effect, Event, Order, home_seed
 from oms.orders.store import Change, DynamoOrders, OrderExists, order_key
 from oms.runtime import errors
 from oms.runtime.dynamo import ConditionsFailed, Conflicted, Contention, Write
@@ -187,10 +187,8 @@ class Reservations:
             plan.within_kits = frozenset(part for line in order.lines for part in line.parts)
 
         def attempt(plan: Plan, takes: list[Write]) -> Order:
-            told = event
-            if plan.oversold and not may_oversell:
-                told = replace(event, data={**event.data, "backordered": self._promised(plan.oversold)})
-            created, creation = self.orders.creation(replace(order, oversold=dict(plan.oversold)), told, now)
+            short, told = self._with_lack(order, event, plan.oversold, promised=not may_oversell)
+            created, creation = self.orders.creation(short, told, now)
             queued = queue_writes(self.inventory, None, created, now)
             try:
                 self.orders.table.transact([*creation, *writes, *takes, *queued], patient=False)
@@ -201,15 +199,27 @@ class Reservations:
 
         return take_with(plan, self.inventory, f"order:{order.order_id}", now, attempt)
 
-    def _promised(self, oversold: Mapping[str, int]) -> dict[str, dict[str, object]]:
-        """Units that a sale of ours has to wait for, and when what is on its way should cover them and those before."""
-        promised: dict[str, dict[str, object]] = {}
-        for sku, units in sorted(oversold.items()):
-            queue = queue_of(self.inventory, sku)
-            waiting = queue.waiting - queue.earmarked + units
-            due = expected_for(supplies_of(self.inventory, sku), waiting)
-            promised[sku] = {"units": units, "expected_at": due or None}
-        return promised
+    def _with_lack(
+        self, order: Order, event: Event, oversold: Mapping[str, int], *, promised: bool
+    ) -> tuple[Order, Event]:
+        """The order and its first event with the units that there is no stock for; a sale of ours (``promised``) says
+        by line when they should come."""
+        short = replace(order, oversold={sku: units for sku, units in sorted(oversold.items()) if units})
+        if not (short.oversold and promised):
+            return short, event
+        due = {sku: self._expected(sku, units) for sku, units in short.oversold.items()}
+        told = []
+        for number, units in short.waiting().items():
+            line = next(each for each in short.lines if each.number == number)
+            dates = [due[sku] for sku in line.units(1) if sku in due]
+            told.append(Backordered(number, units, max(dates) if all(dates) else ""))
+        facts = {sku: {"units": units, "expected_at": due[sku] or None} for sku, units in short.oversold.items()}
+        return replace(short, backordered=tuple(told)), replace(event, data={**event.data, "backordered": facts})
+
+    def _expected(self, sku: str, units: int) -> str:
+        """When what is on its way should cover so many units more, after those that are waited for already."""
+        queue = queue_of(self.inventory, sku)
+        return expected_for(supplies_of(self.inventory, sku), queue.waiting - queue.earmarked + units)
 
     def _raise_if_exists(self, order_id: str, failed: ConditionsFailed) -> None:
         if failed.of("order"):
@@ -248,7 +258,8 @@ class Reservations:
         except errors.OutOfStock:
             self.undo_draft(order.order_id, now)
             raise
-        committed, commit = self.orders.commit_draft(replace(order, oversold=oversold), event, now)
+        short, told = self._with_lack(order, event, oversold, promised=not may_oversell)
+        committed, commit = self.orders.commit_draft(short, told, now)
         try:
             self.orders.table.transact([*commit, *writes])
         except ConditionsFailed as failed:

@@ -11,7 +11,7 @@ from typing import Any
 
 from oms.orders import history
 from oms.orders.deadlines import next_deadline
-from oms.orders.model import Effect, Event, Hold, Line, Order, Payment, Status, Totals, home_seed
+from oms.orders.model import Backordered, Effect, Event, Hold, Line, Order, Payment, Status, Totals, home_seed
 from oms.runtime import errors
 from oms.runtime.clock import to_text
 from oms.runtime.dynamo import ConditionsFailed, Contention, Item, Table, Write
@@ -275,6 +275,7 @@ def order_to_item(order: Order, now: datetime) -> Item:
             for kind, hold in order.holds.items()
         },
         "oversold": dict(order.oversold),
+        "backordered": [[told.line, told.quantity, told.expected_at] for told in order.backordered],
         "effects": [str(effect) for effect in order.effects],
         "redriven": order.redriven,
         "runs": order.runs,
@@ -320,6 +321,7 @@ def order_from_item(item: Item) -> Order:
         priority_codes=item.get("codes", ""),
         holds={kind: Hold(**hold) for kind, hold in item.get("holds", {}).items()},
         oversold=item.get("oversold", {}),
+        backordered=tuple(Backordered(*told) for told in item.get("backordered", [])),
         effects=tuple(Effect(name) for name in item.get("effects", [])),
         redriven=item.get("redriven", 0),
         runs=item.get("runs", 0),
