@@ -21,6 +21,7 @@ from oms.fulfillment.forms import (
     CompleteForm,
     LabelsForm,
     LayoutForm,
+    PutBackForm,
     RulesForm,
     ScanForm,
     ShortForm,
@@ -1219,7 +1220,15 @@ OPERATIONS: tuple[Operation, ...] = (
         "PutBacks",
         query=("cursor",),
     ),
-    Operation("POST /warehouse/putbacks/{id}/done", "The units lie on their shelf again", "warehouse", "PutBack"),
+    Operation(
+        "POST /warehouse/putbacks/{id}/done",
+        "The units lie on their shelf again",
+        "warehouse",
+        "PutBack",
+        200,
+        PutBackForm,
+        form_required=False,
+    ),
     Operation(
         "POST /warehouse/{facility}/next", "The picker's next walk", "warehouse", "NextWalk", problems=(409, 422)
     ),

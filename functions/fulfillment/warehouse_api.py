@@ -8,6 +8,7 @@ from oms.bootstrap import app
 from oms.fulfillment.floor import Floor, Scanned
 from oms.fulfillment.forms import (
     CompleteForm,
+    PutBackForm,
     ScanForm,
     ShortForm,
     SkipForm,
@@ -84,7 +85,10 @@ def put_backs(request: ApiRequest) -> ApiResponse:
 def put_back(request: ApiRequest) -> ApiResponse:
     """Say that the units lie on their shelf again."""
     floor, now = _floor(request), app().clock()
-    return ApiResponse(200, put_back_done(floor.orders.table, floor.inventory, request.path["id"], request.actor, now))
+    form = request.parse(PutBackForm) if request.body else PutBackForm()
+    into = {unit.sku: unit.bin for unit in form.units}
+    table, putback_id = floor.orders.table, request.path["id"]
+    return ApiResponse(200, put_back_done(table, floor.inventory, putback_id, into, request.actor, now))
 
 
 # ---- walks: many parcels at a time -----------------------------------------------------------------------------------

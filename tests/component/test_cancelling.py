@@ -129,12 +129,36 @@ def test_a_finished_put_back_leaves_the_list(floor: Floor) -> None:
     assert floor.shop.cancel(order).status == 200
     assert put_backs(floor) == [{"MUG": 1}]
     (item,) = floor.shop.app.orders.parts(order.body["order_id"], "PUTBACK#")
-    for _ in range(2):
-        done = floor.shop.call(
-            "fulfillment.warehouse_api",
-            "POST /warehouse/putbacks/{id}/done",
-            path={"id": item["putback_id"]},
-            staff=STAFF_CLAIMS,
-        )
-        assert (done.status, done.body["done_at"] is not None) == (200, True)
+    done = [finish(floor, item["putback_id"]) for _ in range(2)]
+    assert (done[0].status, done[0].body["done_at"] is not None, done[1]) == (200, True, done[0])
     assert put_backs(floor) == []
+
+
+def finish(floor: Floor, putback_id: str, *units: dict[str, str]) -> Answer:
+    return floor.shop.call(
+        "fulfillment.warehouse_api",
+        "POST /warehouse/putbacks/{id}/done",
+        {"units": list(units)} if units else None,
+        path={"id": putback_id},
+        staff=STAFF_CLAIMS,
+    )
+
+
+def test_units_that_were_put_back_lie_in_their_bin_and_no_longer_on_the_dock(floor: Floor) -> None:
+    order = paid(floor, ("SHIRT", 3))
+    inventory = floor.shop.app.inventory
+    before = dict(inventory.location("SHIRT", "main").bins)
+    floor.post(floor.work()["tasks"][0]["task_id"], "scans", {"sku": "SHIRT", "quantity": 3})
+    floor.shop.cancel(order)
+    assert inventory.location("SHIRT", "main").bins["DOCK"] == 3 + before.get("DOCK", 0)
+    (item,) = floor.shop.app.orders.parts(order.body["order_id"], "PUTBACK#")
+    wrong = finish(floor, item["putback_id"], {"sku": "MUG", "bin": "Z-09"})
+    assert (wrong.status, wrong.body["errors"][0]["message"]) == (422, "MUG is not part of this put-back")
+    done = finish(floor, item["putback_id"], {"sku": "SHIRT", "bin": "Z-09"})
+    assert done.body["units"] == [{"sku": "SHIRT", "quantity": 3, "bin": "Z-09"}]
+    assert finish(floor, item["putback_id"]) == done
+    bins = inventory.location("SHIRT", "main").bins
+    assert (bins["Z-09"], bins.get("DOCK", 0)) == (3, before.get("DOCK", 0))
+    (told,) = [each for each in inventory.movements("SHIRT") if each["type"] == "put_away"]
+    assert (told["quantity"], told["cause"]) == (3, f"order:{order.body['order_id']}")
+    balanced(floor, order)

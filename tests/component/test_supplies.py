@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.component.test_channels import buys, on_sale, spread_word
 from tests.component.test_stock import bins, move, put, stock
 from tests.support.shop import STAFF_CLAIMS, Answer, Shop, checkout
 
@@ -132,6 +133,48 @@ def test_a_number_is_explained_by_a_chain_that_adds_up(shop: Shop) -> None:
     unheard = call(shop, "GET /explain/stock/{sku}", sku="SHIRT", query={"channel": "etsy"}).body
     assert (unheard["adds_up"], unheard["differences"]) == (False, ["etsy was never told"])
     assert unheard["chain"][-1]["balance"] == 13
+
+
+def test_why_484(shop: Shop) -> None:
+    put(shop, SHIRT)
+    move(shop, "receive-0001", quantity=500)
+    for channel in ("etsy", "ebay"):
+        on_sale(shop, channel, "SHIRT", 0)
+    spread_word(shop)
+    buys(shop, "etsy", 6)
+    buys(shop, "ebay", 10)
+    shop.deliver_all()
+    spread_word(shop)
+    told = call(shop, "GET /explain/stock/{sku}", sku="SHIRT", query={"channel": "etsy"}).body
+    assert (told["number"], told["adds_up"], told["differences"]) == (484, True, [])
+    assert [(link["what"], link["units"], link["balance"]) for link in told["chain"]] == [
+        ("opening balance", 0, 0),
+        ("receive at main", 500, 500),
+        ("sales on ebay, less what cancelled orders gave back", -10, 490),
+        ("sales on etsy, less what cancelled orders gave back", -6, 484),
+        ("given to waiting orders out of what came in for them", 0, 484),
+        ("kept for orders that wait", 0, 484),
+        ("safety stock, told to no channel", 0, 484),
+        ("terms of the listing on etsy", 0, 484),
+        ("message: the stock changed", 0, 484),
+        ("request: etsy was asked to show 484", 0, 484),
+        ("acknowledgement: etsy shows 484", 0, 484),
+    ]
+    received, (message, request, acknowledged) = told["chain"][1], told["chain"][-3:]
+    assert (received["actor"], received["reason"]) == ("staff:kim", "delivery")
+    assert message["version"] == acknowledged["version"] == told["version"]
+    assert (request["changes_since"], message["at"] <= acknowledged["at"]) == (0, True)
+
+
+def test_a_sale_that_the_channel_was_not_told_of_yet_is_a_push_that_is_due(shop: Shop) -> None:
+    put(shop, SHIRT)
+    move(shop, "receive-0001", quantity=500)
+    on_sale(shop, "etsy", "SHIRT", 0)
+    spread_word(shop)
+    shop.place(checkout(("SHIRT", 6)))
+    told = call(shop, "GET /explain/stock/{sku}", sku="SHIRT", query={"channel": "etsy"}).body
+    assert (told["number"], told["adds_up"], told["chain"][-2]["changes_since"]) == (500, False, 1)
+    assert told["differences"] == ["etsy was told 500, and 494 is right since then: a push is due"]
 
 
 def test_a_chain_that_does_not_add_up_says_so(shop: Shop) -> None:

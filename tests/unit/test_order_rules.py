@@ -72,7 +72,13 @@ def test_an_order_holds_the_parts_of_its_kits_until_it_ends() -> None:
 
 @pytest.mark.parametrize(
     ("oversold", "waiting"),
-    [({"SHIRT": 1}, {2: 1}), ({"SHIRT": 4}, {1: 2, 2: 2}), ({"MUG": 3}, {2: 2}), ({"MUG": 1, "SHIRT": 2}, {2: 2}), ({}, {})],
+    [
+        ({"SHIRT": 1}, {2: 1}),
+        ({"SHIRT": 4}, {1: 2, 2: 2}),
+        ({"MUG": 3}, {2: 2}),
+        ({"MUG": 1, "SHIRT": 2}, {2: 2}),
+        ({}, {}),
+    ],
 )
 def test_the_first_lines_are_served_first_and_a_kit_waits_whole(
     oversold: dict[str, int], waiting: dict[int, int]

@@ -286,7 +286,8 @@ class AllocateOrders:
             return None
         still = {sku: units for sku, units in order.oversold.items() if sku not in covered}
         data = {"units": {sku: order.oversold[sku] for sku in sorted(covered)}}
-        writes = [self.inventory.take(take, f"order:{order.order_id}", now) for take in takes]
+        cause, channel = f"order:{order.order_id}", order.channel
+        writes = [self.inventory.take(take, cause, now, channel=channel) for take in takes]
         return Change(replace(order, oversold=still), Event("OversoldCovered", "system", "allocate", data), writes)
 
     def _awaiting(self, order: Order, now: datetime) -> Change:

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from oms.inventory.forms import FACILITY_PATTERN
+from oms.inventory.forms import FACILITY_PATTERN, BinCode
+from oms.inventory.model import STAGING
 from oms.orders.forms import Form, ShortText, Sku
 from oms.runtime.http import field_problem
 
@@ -41,6 +42,25 @@ class ScanForm(Form):
         if (self.barcode is None) == (self.sku is None):
             raise ValueError("send either barcode or sku")
         return self
+
+
+class PutBackUnit(Form):
+    """Where the units of a SKU were put."""
+
+    sku: Sku
+    bin: BinCode
+
+    @model_validator(mode="after")
+    def _is_a_shelf(self) -> PutBackUnit:
+        if self.bin in STAGING:
+            raise ValueError(f"{self.bin} is no shelf")
+        return self
+
+
+class PutBackForm(Form):
+    """What lies in another bin than the one that was proposed."""
+
+    units: Annotated[list[PutBackUnit], Field(max_length=50)] = Field(default_factory=list)
 
 
 class ShortForm(Form):

@@ -8,15 +8,19 @@ from typing import Any
 
 from oms.fulfillment.facilities import bins
 from oms.fulfillment.shipments import Shipment
+from oms.inventory.model import DOCK, Movement, Product
+from oms.inventory.movements import effect_of, writes_of
 from oms.inventory.store import DynamoInventory
 from oms.orders.store import order_key
 from oms.runtime import errors
 from oms.runtime.clock import to_text
-from oms.runtime.dynamo import Item, Table, Write
+from oms.runtime.dynamo import ConditionsFailed, Contention, Item, Table, Write
+from oms.runtime.http import field_problem
 from oms.runtime.paging import Page
 
 QUEUE = "putback"
 PAGE = 25
+_ATTEMPTS = 12
 
 
 def put_back(table: Table, shipment: Shipment, units: Mapping[str, int], now: datetime) -> list[Write]:
@@ -63,23 +67,65 @@ def open_put_backs(table: Table, inventory: DynamoInventory, facility: str, curs
     }
 
 
-def put_back_done(table: Table, inventory: DynamoInventory, putback_id: str, actor: str, now: datetime) -> Item:
-    """Somebody has put the units back; again is harmless. Raises ``NotFound``."""
+def put_back_done(
+    table: Table, inventory: DynamoInventory, putback_id: str, into: Mapping[str, str], actor: str, now: datetime
+) -> dict[str, Any]:
+    """Somebody has put the units back: they move off the dock with it, each SKU into the bin named in ``into``, else
+    into the one that the list showed; a SKU without either stays on the dock.
+
+    Again is harmless and answers as the first time. Raises ``NotFound``, and ``InvalidRequest`` for a SKU that is not
+    part of it.
+    """
     order_id, _, number = putback_id.partition(".")
     key = (order_key(order_id), f"PUTBACK#{number}")
-    table.write_one(
-        table.update(
+    for attempt in range(_ATTEMPTS):
+        item = table.get(*key)
+        if item is None:
+            raise errors.NotFound("There is no such put-back.")
+        if strangers := sorted(into.keys() - item["units"].keys()):
+            raise field_problem([("units", f"{sku} is not part of this put-back") for sku in strangers])
+        if "work_queue" not in item:
+            return _view(item, item["bins"])
+        places = {**bins(inventory, item["facility"], sorted(item["units"])), **into}
+        done = table.update(
             "putback",
             key,
-            "SET done_at = :now, done_by = :who REMOVE work_queue, work_rank",
+            "SET done_at = :now, done_by = :who, bins = :bins REMOVE work_queue, work_rank",
             "attribute_exists(work_queue)",
-            values={":now": to_text(now), ":who": actor},
+            values={":now": to_text(now), ":who": actor, ":bins": places},
         )
-    )
-    item = table.get(*key)
-    if item is None:
-        raise errors.NotFound("There is no such put-back.")
-    return _view(item, bins(inventory, item["facility"], sorted(item["units"])))
+        try:
+            table.transact([done, *_put_away(inventory, item, places, actor, now)])
+        except ConditionsFailed:
+            table.back_off(attempt)
+    raise Contention(f"put-back {putback_id}")
+
+
+def _put_away(
+    inventory: DynamoInventory, item: Item, places: Mapping[str, str], actor: str, now: datetime
+) -> list[Write]:
+    """The movements from the dock into the bins. Units that a picker took from the dock meanwhile are on the shelf no
+    more than on the dock: they are left out."""
+    facility, writes = item["facility"], list[Write]()
+    for sku, stands in sorted(inventory.locations_at(facility, places).items()):
+        units = min(item["units"][sku], stands.bins.get(DOCK, 0))
+        if not units or places[sku] == DOCK:
+            continue
+        movement = Movement(
+            kind="put_away",
+            sku=sku,
+            quantity=units,
+            facility=facility,
+            bin=DOCK,
+            to_bin=places[sku],
+            reason="put back",
+            actor=actor,
+            key=f"putback:{item['putback_id']}:{sku}",
+            at=now,
+            cause=f"order:{item['pk'].removeprefix('ORDER#')}",
+        )
+        writes += writes_of(inventory, Product(sku, "", 0, ""), movement, effect_of(movement, stands))
+    return writes
 
 
 def _view(item: Item, places: Mapping[str, str]) -> dict[str, Any]:

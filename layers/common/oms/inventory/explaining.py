@@ -14,7 +14,7 @@ from typing import Any
 
 from oms.inventory import backorders
 from oms.inventory.model import Listing, Product
-from oms.inventory.store import ChannelState, DynamoInventory, StockLevel, sku_key
+from oms.inventory.store import NET, ChannelState, DynamoInventory, StockLevel, sku_key
 from oms.runtime.clock import from_text, to_text
 from oms.runtime.dynamo import Item
 
@@ -42,11 +42,14 @@ def explain(inventory: DynamoInventory, product: Product, channel: str | None) -
     items = {item["sk"]: item for item in inventory.table.query(pk) if not item["sk"].startswith("MOVEMENT#")}
     stripes = [item for sk, item in items.items() if sk.startswith("STOCK#")]
     available = sum(item["available"] for item in stripes)
-    sold = sum(item.get("sold", 0) for item in stripes)
+    sold = Counter[str]()
+    for item in stripes:
+        sold.update({n.removeprefix(NET): units for n, units in item.items() if n.startswith(NET)})
     version = product.version + sum(item["version"] for item in stripes)
     queue = backorders.queue_of(inventory, product.sku)
     chain = _moved(list(inventory.table.query(pk, "MOVEMENT#")))
-    chain.add("sales, less what cancelled orders gave back", -sold)
+    for name, units in sorted(sold.items()):
+        chain.add(f"sales on {name}, less what cancelled orders gave back", -units, channel=name)
     chain.add("given to waiting orders out of what came in for them", -queue.filled)
     chain.add("kept for orders that wait", -queue.earmarked, waiting=queue.waiting)
     wrong = []

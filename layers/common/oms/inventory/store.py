@@ -70,6 +70,10 @@ def sku_key(sku: str) -> str:
     return f"SKU#{sku}"
 
 
+NET = "net_"
+"""How the attributes of a stripe begin that count what the orders of a channel got out of it and did not give back."""
+
+
 class DynamoInventory:
     """Reads and writes of the inventory table. Writers return ``Write`` actions where they belong to a larger
     transaction (a sale), and transact by themselves where they are the whole use case (a movement)."""
@@ -249,29 +253,36 @@ class DynamoInventory:
 
     # ---- what may be promised ------------------------------------------------------------------------------------
 
-    def take(self, take: Take, cause: str, now: datetime, channel: str = "") -> Write:
-        """The action that takes units from one stripe, or fails. The stripe also counts what orders got out of it, and
-        what each channel sold: what it shows can then be told from what it should show."""
-        sold = ", sold = if_not_exists(sold, :zero) + :q" if cause.startswith("order:") else ""
-        there = " ADD #channel :q" if channel else ""
+    def take(self, take: Take, cause: str, now: datetime, *, channel: str = "", listed: bool = False) -> Write:
+        """The action that takes units from one stripe, or fails.
+
+        For an order of a ``channel``, the stripe also counts what that channel's orders got out of it. ``listed`` says
+        that the channel sold the SKU as such, and not within a kit: what it ever sold so is counted beside, since what
+        the channel shows can then be told from what it should show.
+        """
+        net = ", #net = if_not_exists(#net, :zero) + :q" if channel else ""
+        sold = " ADD #sold :q" if listed else ""
+        names = {"#net": NET + channel, **({"#sold": _SOLD + channel} if listed else {})}
         values = {":q": take.quantity, ":one": 1, ":cause": cause, ":now": to_text(now)}
         return self.table.update(
             f"take {take.sku}",
             (sku_key(take.sku), f"STOCK#{take.stripe}"),
-            f"SET available = available - :q, version = version + :one, cause = :cause, changed_at = :now{sold}{there}",
+            f"SET available = available - :q, version = version + :one, cause = :cause, changed_at = :now{net}{sold}",
             "available >= :q",
-            names={"#channel": f"{_SOLD}{channel}"} if channel else None,
-            values={**values, ":zero": 0} if sold else values,
+            names=names if channel else None,
+            values={**values, ":zero": 0} if channel else values,
         )
 
-    def give(self, take: Take, cause: str, now: datetime) -> Write:
-        """The action that adds units to one stripe, making the stripe when it is the first time."""
-        sold = ", sold = if_not_exists(sold, :zero) - :q" if cause.startswith("order:") else ""
+    def give(self, take: Take, cause: str, now: datetime, *, channel: str = "") -> Write:
+        """The action that adds units to one stripe, making the stripe when it is the first time; ``channel`` is that of
+        the order that gives them back."""
+        net = ", #net = if_not_exists(#net, :zero) - :q" if channel else ""
         return self.table.update(
             f"give {take.sku}",
             (sku_key(take.sku), f"STOCK#{take.stripe}"),
             "SET entity = :entity, sku = :sku, available = if_not_exists(available, :zero) + :q, "
-            f"version = if_not_exists(version, :zero) + :one, cause = :cause, changed_at = :now{sold}",
+            f"version = if_not_exists(version, :zero) + :one, cause = :cause, changed_at = :now{net}",
+            names={"#net": NET + channel} if channel else None,
             values={
                 ":entity": "stock",
                 ":sku": take.sku,

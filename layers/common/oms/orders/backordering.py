@@ -107,7 +107,7 @@ class FillBackorders:
             oversold = {**order.oversold, sku: wanted - given}
             after = _released(replace(order, oversold={name: units for name, units in oversold.items() if units}))
             writes = queue_writes(self.inventory, order, after, now, {sku: pooled})
-            writes += [self.inventory.take(take, f"order:{order_id}", now) for take in takes]
+            writes += [self.inventory.take(take, f"order:{order_id}", now, channel=order.channel) for take in takes]
             return Change(after, Event("OversoldCovered", "system", "stock came in", {"units": {sku: given}}), writes)
 
         for attempt in range(_ATTEMPTS):

@@ -30,11 +30,12 @@ _ATTEMPTS = 24
 
 @dataclass(slots=True)
 class Plan:
-    """Which stripes to take from. It starts at every SKU's home stripe, goes on to the next while somebody else writes
-    there, and learns from refusals."""
+    """Which stripes to take an order of ``channel`` from. It starts at every SKU's home stripe, goes on to the next
+    while somebody else writes there, and learns from refusals."""
 
     wanted: Mapping[str, int]
     products: Mapping[str, Product]
+    channel: str
     seed: int
     may_oversell: bool
     takes: dict[str, list[Take]]
@@ -42,20 +43,19 @@ class Plan:
     hops: dict[str, int] = field(default_factory=dict)
     """By SKU, how many stripes were passed by because somebody was writing there."""
     learned: set[str] = field(default_factory=set)
-    channel: str = ""
-    """The marketplace that sold it; only what it sold as such, and not within kits, is counted as its sale."""
-    within_kits: frozenset[str] = frozenset()
+    listed: frozenset[str] = frozenset()
+    """What a marketplace sold as such, and not within kits: only that is counted as its sale."""
 
     @classmethod
     def start(
-        cls, wanted: Mapping[str, int], products: Mapping[str, Product], order_id: str, *, may_oversell: bool
+        cls, wanted: Mapping[str, int], products: Mapping[str, Product], order: Order, *, may_oversell: bool
     ) -> Plan:
         """Everything from the home stripe: right nearly always, and it needs no read."""
-        seed = home_seed(order_id)
+        seed = home_seed(order.order_id)
         takes = {
             sku: [Take(sku, home_stripe(seed, products[sku].stripes), units)] for sku, units in wanted.items() if units
         }
-        return cls(wanted, products, seed, may_oversell, takes, {})
+        return cls(wanted, products, order.channel, seed, may_oversell, takes, {})
 
     def _home(self, sku: str) -> int:
         return home_stripe(self.seed + self.hops.get(sku, 0), self.products[sku].stripes)
@@ -108,7 +108,7 @@ class Plan:
     def writes(self, inventory: DynamoInventory, cause: str, now: datetime) -> list[Write]:
         """The actions that take the planned units, in SKU order."""
         return [
-            inventory.take(take, cause, now, "" if sku in self.within_kits else self.channel)
+            inventory.take(take, cause, now, channel=self.channel, listed=sku in self.listed)
             for sku in sorted(self.takes)
             for take in self.takes[sku]
         ]
@@ -181,10 +181,10 @@ class Reservations:
         wanted = order.owed()
         if len(wanted) > INLINE_SKUS:
             return self._create_in_chunks(order, event, wanted, products, now, may_oversell, writes)
-        plan = Plan.start(wanted, products, order.order_id, may_oversell=may_oversell)
+        plan = Plan.start(wanted, products, order, may_oversell=may_oversell)
         if order.external_id:
-            plan.channel = order.channel
-            plan.within_kits = frozenset(part for line in order.lines for part in line.parts)
+            parts = {part for line in order.lines for part in line.parts}
+            plan.listed = frozenset(line.sku for line in order.lines if line.sku not in parts)
 
         def attempt(plan: Plan, takes: list[Write]) -> Order:
             short, told = self._with_lack(order, event, plan.oversold, promised=not may_oversell)
@@ -285,7 +285,7 @@ class Reservations:
     ) -> dict[str, int]:
         """Take one chunk unless it was taken already; returns what it oversold."""
         key = (order_key(order.order_id), f"RESERVATION#{number:03d}")
-        plan = Plan.start(chunk, products, order.order_id, may_oversell=may_oversell)
+        plan = Plan.start(chunk, products, order, may_oversell=may_oversell)
 
         def attempt(plan: Plan, takes: list[Write]) -> Order:
             held = {sku: units - plan.oversold.get(sku, 0) for sku, units in chunk.items()}
@@ -326,8 +326,11 @@ class Reservations:
             self.orders.table.transact([mark])
         except ConditionsFailed:
             return
+        draft = self.orders.get_draft_or_order(order_id)
+        if draft is None:
+            return  # Somebody else has just undone it.
         for item in self.orders.parts(order_id, "RESERVATION#"):
-            gives = self._gives(item["units"], order_id, now)
+            gives = self._gives(item["units"], draft, now)
             try:
                 self.orders.table.transact([self.orders.table.delete("reservation", (item["pk"], item["sk"])), *gives])
             except ConditionsFailed:
@@ -340,15 +343,16 @@ class Reservations:
 
     # ---- giving back -----------------------------------------------------------------------------------------------
 
-    def _gives(self, units: Mapping[str, int], order_id: str, now: datetime) -> list[Write]:
+    def _gives(self, units: Mapping[str, int], order: Order, now: datetime) -> list[Write]:
         wanted = {sku: quantity for sku, quantity in units.items() if quantity > 0}
         products = self.inventory.products(wanted)
-        seed = home_seed(order_id)
+        seed = home_seed(order.order_id)
         return [
             self.inventory.give(
                 Take(sku, home_stripe(seed, products[sku].stripes if sku in products else 1), quantity),
-                f"order:{order_id}",
+                f"order:{order.order_id}",
                 now,
+                channel=order.channel,
             )
             for sku, quantity in sorted(wanted.items())
         ]
@@ -359,7 +363,7 @@ class Reservations:
         held = order.held_stock() if units is None else units
         if len(held) > INLINE_SKUS:
             return order.with_effects(Effect.RELEASE_STOCK), []
-        return order, self._gives(held, order.order_id, now)
+        return order, self._gives(held, order, now)
 
     def finish_release(self, order_id: str, now: datetime) -> None:
         """Give a very large dead order's stock back, chunk by chunk, each exactly once."""
@@ -374,7 +378,7 @@ class Reservations:
                 "units": dict(chunk),
             }
             try:
-                self.orders.table.transact([self.orders.table.put("release", mark), *self._gives(chunk, order_id, now)])
+                self.orders.table.transact([self.orders.table.put("release", mark), *self._gives(chunk, order, now)])
             except ConditionsFailed:
                 continue  # Given back before.
 

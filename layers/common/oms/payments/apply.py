@@ -286,7 +286,8 @@ class ApplyPayments:
             takes = spread(sku, units, self.inventory.stripes(products[sku]), home)
             if sum(take.quantity for take in takes) < units:
                 return None
-            writes += [self.inventory.take(take, f"order:{order.order_id}", now) for take in takes]
+            cause, channel = f"order:{order.order_id}", order.channel
+            writes += [self.inventory.take(take, cause, now, channel=channel) for take in takes]
         return writes
 
     def _canceled(self, order: Order, fact: IntentFact, now: datetime) -> Change | None:
