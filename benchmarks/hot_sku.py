@@ -217,7 +217,10 @@ def _holds(action: Mapping[str, Any], item: Mapping[str, Any] | None) -> bool:
 
 def _updated(action: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, Any]:
     after, values = dict(item), action["ExpressionAttributeValues"]
-    for clause in re.split(r", (?![^(]*\))", action["UpdateExpression"].removeprefix("SET ")):
+    expression = action["UpdateExpression"].removeprefix("SET ")
+    for placeholder, name in action.get("ExpressionAttributeNames", {}).items():
+        expression = expression.replace(placeholder, name)
+    for clause in re.split(r", (?![^(]*\))", expression):
         name, _, term = clause.partition(" = ")
         parts = re.fullmatch(r"(?:if_not_exists\((\w+), (:\w+)\)|(\w+)|)\s*([+-])?\s*(:\w+)", term)
         if parts is None:
