@@ -47,7 +47,15 @@ from oms.inventory.forms import (
     ZoneForm,
 )
 from oms.messages.forms import MessagePreferencesForm, ResendForm
-from oms.orders.forms import CancelOrderForm, HoldForm, PlaceOrderForm, ReleaseForm
+from oms.orders.aftersales_forms import (
+    ConfirmEditForm,
+    EditForm,
+    RefundForm,
+    ReturnDecisionForm,
+    ReturnForm,
+    ReturnScanForm,
+)
+from oms.orders.forms import AddressForm, CancelOrderForm, HoldForm, PlaceOrderForm, ReleaseForm
 from oms.payments.disputes import CloseCaseForm, EvidenceForm
 from oms.webhooks.forms import ChangeSubscriptionForm, ReplayForm, RotateSecretForm, SubscriptionForm
 
@@ -127,6 +135,26 @@ _PAYMENT_CASE = _object(
 )
 _PRIORITY = _object({"score": COUNT, "codes": TEXT})
 
+_RETURN = _object(
+    {
+        "return_id": TEXT,
+        "order_id": TEXT,
+        "number": NUMBER,
+        "status": TEXT,
+        "requested_at": TIME,
+        "deadline": _or_null(TIME),
+        "lines": _list(_object({"line": NUMBER, "quantity": COUNT, "reason": TEXT})),
+        "exchange": _list(_object({"sku": TEXT, "quantity": COUNT})),
+        "facility": _or_null(TEXT),
+        "label": _or_null(
+            _object({"carrier": TEXT, "tracking_number": TEXT, "url": TEXT, "amount": MINOR, "currency": CURRENCY})
+        ),
+        "received": _map(_map(COUNT)),
+        "worth": MINOR,
+        "refunded": MINOR,
+        "exchange_order": _or_null(TEXT),
+    }
+)
 _PUT_BACK = _object(
     {
         "putback_id": TEXT,
@@ -746,6 +774,81 @@ ANSWERS: dict[str, Schema] = {
     "Work": _object({"facility": TEXT, "tasks": _list(_ref("Task")), "next_cursor": _or_null(TEXT)}),
     "ScanResult": _object({"task_id": TEXT, "sku": TEXT, "quantity": COUNT, "scanned": COUNT, "remaining": COUNT}),
     "ShortResult": _object({"task_id": TEXT, "state": TEXT, "sku": TEXT, "short": COUNT, "holds": _list(TEXT)}),
+    "Credit": _object(
+        {
+            "credit_id": TEXT,
+            "kind": TEXT,
+            "amount": MINOR,
+            "currency": CURRENCY,
+            "reason": TEXT,
+            "refund_due": MINOR,
+            "requested_at": TIME,
+        }
+    ),
+    "Refunds": _object(
+        {
+            "order_id": TEXT,
+            "currency": CURRENCY,
+            "refundable": MINOR,
+            "refunds": _list(
+                _object(
+                    {
+                        "refund_id": TEXT,
+                        "amount": MINOR,
+                        "status": TEXT,
+                        "reason": TEXT,
+                        "requested_at": TIME,
+                        "failure": _or_null(TEXT),
+                    }
+                )
+            ),
+        }
+    ),
+    "OpenHolds": _object(
+        {
+            "holds": _list(
+                _object(
+                    {
+                        "order_id": TEXT,
+                        "kind": TEXT,
+                        "reason": TEXT,
+                        "owner": TEXT,
+                        "since": TIME,
+                        "deadline": TIME,
+                        "overdue": FLAG,
+                    }
+                )
+            ),
+            "next_cursor": _or_null(TEXT),
+        }
+    ),
+    "EditPreview": _object(
+        {
+            "preview": TEXT,
+            "order_id": TEXT,
+            "currency": CURRENCY,
+            "before": MINOR,
+            "after": MINOR,
+            "due": MINOR,
+            "refund": MINOR,
+            "lines": _list(_object({"line": NUMBER, "sku": TEXT, "quantity": COUNT, "tax": MINOR})),
+            "stock": _list(_object({"sku": TEXT, "needed": COUNT, "available": COUNT, "enough": FLAG})),
+        }
+    ),
+    "Edited": _object(
+        {
+            "order_id": TEXT,
+            "currency": CURRENCY,
+            "before": MINOR,
+            "after": MINOR,
+            "due": MINOR,
+            "refund": MINOR,
+            "client_secret": _or_null(TEXT),
+        }
+    ),
+    "Return": _RETURN,
+    "Returns": _object({"returns": _list(_RETURN)}),
+    "ReturnScan": _object({"return_id": TEXT, "sku": TEXT, "grade": TEXT, "expected": COUNT, "received": COUNT}),
     "PutBack": _PUT_BACK,
     "PutBacks": _object({"facility": TEXT, "putbacks": _list(_PUT_BACK), "next_cursor": _or_null(TEXT)}),
     "Walk": _object(
@@ -1009,6 +1112,96 @@ OPERATIONS: tuple[Operation, ...] = (
         ReleaseForm,
     ),
     Operation("POST /webhooks/carriers/{carrier}", "A carrier tells where a parcel is", "signed", "Received"),
+    Operation(
+        "POST /orders/{id}/refunds",
+        "Give money back without a return",
+        "agent ops",
+        "Credit",
+        201,
+        RefundForm,
+        key=True,
+        problems=(409,),
+    ),
+    Operation(
+        "POST /orders/{id}/refunds/{refund}/retry",
+        "Send a failed refund again",
+        "agent ops",
+        "Refunds",
+        problems=(409,),
+    ),
+    Operation("GET /orders/{id}/refunds", "Refunds and where each stands", "agent ops", "Refunds"),
+    Operation(
+        "POST /orders/{id}/returns", "Ask for a return", "order", "Return", 201, ReturnForm, key=True, problems=(409,)
+    ),
+    Operation("GET /orders/{id}/returns", "An order's returns", "order", "Returns"),
+    Operation(
+        "POST /orders/{id}/returns/{number}/decision",
+        "Approve, reject, cancel or close a return, or say that it is on its way",
+        "order",
+        "Return",
+        200,
+        ReturnDecisionForm,
+        problems=(409,),
+    ),
+    Operation(
+        "POST /orders/{id}/returns/{number}/label",
+        "The label of an approved return",
+        "order",
+        "Return",
+        problems=(409,),
+    ),
+    Operation(
+        "POST /orders/{id}/edits/preview",
+        "What an edit would cost and take",
+        "order",
+        "EditPreview",
+        200,
+        EditForm,
+        problems=(409,),
+    ),
+    Operation(
+        "POST /orders/{id}/edits",
+        "Carry out what was previewed",
+        "order",
+        "Edited",
+        200,
+        ConfirmEditForm,
+        key=True,
+        problems=(409,),
+    ),
+    Operation(
+        "PATCH /orders/{id}/address",
+        "Send what has not left to another address",
+        "order",
+        "Order",
+        200,
+        AddressForm,
+        problems=(409,),
+    ),
+    Operation(
+        "GET /holds",
+        "Open holds of a kind, by owner and deadline",
+        "agent ops pos warehouse",
+        "OpenHolds",
+        query=("kind", "owner", "cursor"),
+    ),
+    Operation(
+        "POST /warehouse/returns/{id}/scans",
+        "Take returned units back as they were found",
+        "warehouse",
+        "ReturnScan",
+        200,
+        ReturnScanForm,
+        key=True,
+        problems=(409,),
+    ),
+    Operation(
+        "POST /warehouse/returns/{id}/complete",
+        "End a return's inspection and settle it",
+        "warehouse",
+        "Return",
+        problems=(409,),
+    ),
     Operation("POST /webhooks/stripe", "Stripe tells of a payment", "signed", "Received"),
     Operation(
         "POST /channels/{channel}/callbacks", "A marketplace tells of an order", "signed", "Received", problems=(412,)

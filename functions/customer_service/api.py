@@ -1,4 +1,4 @@
-"""What staff see and do about an order: its verified history, and its holds."""
+"""What staff see and do about an order: its verified history, its holds, and its refunds."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import Any
 
 from oms.bootstrap import app
 from oms.fulfillment.tracking import Troubles
+from oms.orders.aftersales_forms import RefundForm
+from oms.orders.crediting import Credit, refunds_view
 from oms.orders.forms import HoldForm, ReleaseForm
+from oms.orders.holding import RELEASED_BY
 from oms.orders.listing import list_orders
-from oms.orders.model import HOLD_KINDS
 from oms.orders.reading import order_view, timeline_view
 from oms.payments.cases import KINDS, case_view
 from oms.payments.disputes import CloseCaseForm, EvidenceForm, dispute_view
@@ -49,10 +51,10 @@ def hold(request: ApiRequest) -> ApiResponse:
 
 def release(request: ApiRequest) -> ApiResponse:
     """Let a held order go on."""
-    request.require_group("agent", "ops")
     kind = request.path["kind"]
-    if kind not in HOLD_KINDS:
+    if kind not in RELEASED_BY:
         raise errors.NotFound(f"There is no hold of kind {kind}.")
+    request.require_group(*RELEASED_BY[kind])
     form = request.parse(ReleaseForm)
     order = app().holding.release(request.path["id"], kind, reason=form.reason, actor=request.actor)
     return ApiResponse(200, order_view(app().orders, order, staff=True))
@@ -110,8 +112,49 @@ def close_parcel_exception(request: ApiRequest) -> ApiResponse:
     return ApiResponse(200, troubles.close(request.path["id"], reason=form.reason, actor=request.actor))
 
 
+def open_holds(request: ApiRequest) -> ApiResponse:
+    """List the open holds of a kind, those of one owner if one is named."""
+    request.require_group(*STAFF)
+    query = request.query
+    return ApiResponse(
+        200, app().holding.open_holds(query.get("kind", ""), query.get("owner", ""), query.get("cursor", ""))
+    )
+
+
+def refund(request: ApiRequest) -> ApiResponse:
+    """Give money back without a return."""
+    request.require_group("agent", "ops")
+    key = request.idempotency_key()
+    form = request.parse(RefundForm)
+    lines: dict[int, int] = {}
+    for line in form.lines or ():
+        lines[line.line] = lines.get(line.line, 0) + line.quantity
+    answer = app().crediting.give(
+        request.path["id"],
+        Credit(form.kind, form.amount or 0, lines, form.reason, form.note),
+        actor=request.actor,
+        unlimited="ops" in request.groups,
+        key=key,
+    )
+    return ApiResponse(201, answer)
+
+
+def refunds(request: ApiRequest) -> ApiResponse:
+    """List an order's refunds and where each stands."""
+    request.require_group("agent", "ops")
+    return ApiResponse(200, refunds_view(app().orders, app().orders.require(request.path["id"])))
+
+
+def retry(request: ApiRequest) -> ApiResponse:
+    """Have a refund that failed sent once more."""
+    request.require_group("agent", "ops")
+    app().crediting.retry(request.path["id"], request.path["refund"], actor=request.actor)
+    return refunds(request)
+
+
 ROUTES = {
     "GET /orders": list_all,
+    "GET /holds": open_holds,
     "GET /orders/{id}/timeline": timeline,
     "POST /orders/{id}/holds": hold,
     "DELETE /orders/{id}/holds/{kind}": release,
@@ -121,6 +164,9 @@ ROUTES = {
     "POST /payments/cases/{kind}/{case}/close": close_case,
     "GET /parcels/exceptions": parcel_exceptions,
     "DELETE /parcels/{id}/exception": close_parcel_exception,
+    "POST /orders/{id}/refunds": refund,
+    "GET /orders/{id}/refunds": refunds,
+    "POST /orders/{id}/refunds/{refund}/retry": retry,
 }
 
 

@@ -19,6 +19,9 @@ from oms.fulfillment.forms import (
 from oms.fulfillment.packing import BoxTold
 from oms.fulfillment.putbacks import open_put_backs, put_back_done
 from oms.fulfillment.walking import Walking, WalkInput
+from oms.orders.aftersales_forms import ReturnScanForm
+from oms.orders.returning import return_view
+from oms.runtime import errors
 from oms.runtime.http import ApiRequest, ApiResponse, dispatch
 from oms.runtime.telemetry import entry_point
 
@@ -89,6 +92,32 @@ def put_back(request: ApiRequest) -> ApiResponse:
     into = {unit.sku: unit.bin for unit in form.units}
     table, putback_id = floor.orders.table, request.path["id"]
     return ApiResponse(200, put_back_done(table, floor.inventory, putback_id, into, request.actor, now))
+
+
+def scan_return(request: ApiRequest) -> ApiResponse:
+    """Take returned units back as they were found."""
+    floor = _floor(request)
+    key = request.idempotency_key()
+    form = request.parse(ReturnScanForm)
+    sku = form.sku or floor.inventory.sku_of_barcode(form.barcode or "")
+    if not sku:
+        raise errors.Conflict("No product has this barcode.", extra={"code": "unknown_barcode"})
+    answer = app().returns.scan(
+        request.path["id"],
+        sku=sku,
+        quantity=form.quantity,
+        grade=form.grade,
+        facility=form.facility,
+        actor=request.actor,
+        key=key,
+    )
+    return ApiResponse(200, answer)
+
+
+def complete_return(request: ApiRequest) -> ApiResponse:
+    """End the inspection of a return: what did not come is missing, the rest is settled."""
+    _floor(request)
+    return ApiResponse(200, return_view(app().returns.complete(request.path["id"], actor=request.actor)))
 
 
 # ---- walks: many parcels at a time -----------------------------------------------------------------------------------
@@ -339,6 +368,8 @@ ROUTES = {
     "PUT /warehouse/{facility}/layout": put_layout,
     "PUT /warehouse/{facility}/rules": put_rules,
     "PUT /warehouse/{facility}/cartons": put_cartons,
+    "POST /warehouse/returns/{id}/scans": scan_return,
+    "POST /warehouse/returns/{id}/complete": complete_return,
 }
 
 

@@ -17,6 +17,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
         parts.orders,
         parts.reservations,
         parts.ending,
+        parts.returns,
         parts.clock,
         parts.backorders,
         lambda: context.get_remaining_time_in_millis() / 1000,

@@ -10,6 +10,7 @@ import pytest
 from tests.support.shop import STAFF_CLAIMS, Answer, Shop, checkout
 
 AGENT = {"cognito:groups": "[agent]", "cognito:username": "sam"}
+OPS = {"cognito:groups": "[ops]", "cognito:username": "sam"}
 
 
 def ask(shop: Shop, route: str, order: Answer, body: Any = None, staff: dict[str, str] = AGENT, **path: str) -> Answer:
@@ -59,13 +60,30 @@ def test_a_hold_stops_an_order_until_it_is_released(shop: Shop, paid: Answer) ->
     assert held.body["holds"]["fraud"]["owner"] == "risk"
     again = ask(shop, "POST /orders/{id}/holds", paid, body)
     assert again.body["version"] == held.body["version"]
-    released = ask(shop, "DELETE /orders/{id}/holds/{kind}", paid, {"reason": "called them"}, kind="fraud")
+    refused = ask(shop, "DELETE /orders/{id}/holds/{kind}", paid, {"reason": "called them"}, kind="fraud")
+    assert refused.status == 403
+    released = ask(shop, "DELETE /orders/{id}/holds/{kind}", paid, {"reason": "called them"}, OPS, kind="fraud")
     assert released.body["holds"] == {}
     events = ask(shop, "GET /orders/{id}/timeline", paid).body["events"]
     assert [(event["what"], event["who"]) for event in events[2:]] == [
         ("OrderHeld", "staff:sam"),
         ("HoldReleased", "staff:sam"),
     ]
+
+
+def test_open_holds_are_a_list_by_kind_and_owner(shop: Shop, paid: Answer) -> None:
+    ask(shop, "POST /orders/{id}/holds", paid, {"kind": "fraud", "reason": "odd", "owner": "risk", "hours": 1})
+
+    def listed(**query: str) -> list[Any]:
+        return list(shop.call("customer_service.api", "GET /holds", query=query, staff=AGENT).body["holds"])
+
+    (hold,) = listed(kind="fraud")
+    assert (hold["order_id"], hold["owner"], hold["overdue"]) == (paid.body["order_id"], "risk", False)
+    shop.later(hours=2)
+    assert [each["overdue"] for each in listed(kind="fraud", owner="risk")] == [True]
+    assert (listed(kind="fraud", owner="finance"), listed(kind="payment")) == ([], [])
+    ask(shop, "DELETE /orders/{id}/holds/{kind}", paid, {"reason": "called them"}, OPS, kind="fraud")
+    assert listed(kind="fraud") == []
 
 
 def test_an_overdue_hold_is_brought_before_its_owner_again(shop: Shop, paid: Answer) -> None:
@@ -85,7 +103,7 @@ def test_releasing_a_payment_hold_accepts_what_was_paid(shop: Shop) -> None:
     event = json.loads(shop.waiting("payment_intent.succeeded").body)
     event["data"]["object"]["amount_received"] -= 1
     shop.deliver(shop.signed_by_stripe(event))
-    order = ask(shop, "DELETE /orders/{id}/holds/{kind}", placed, {"reason": "a cent"}, kind="payment").body
+    order = ask(shop, "DELETE /orders/{id}/holds/{kind}", placed, {"reason": "a cent"}, OPS, kind="payment").body
     assert (order["status"], order["pending"]) == ("confirmed", ["start_fulfillment"])
 
 

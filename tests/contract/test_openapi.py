@@ -20,6 +20,7 @@ HTTP_ENTRIES = (
     "functions.fulfillment.shipping_api",
     "functions.customer_service.api",
     "functions.messages.api",
+    "functions.customer_service.aftersales",
 )
 
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from oms.fulfillment import shipments as parcels
 from oms.messages.kinds import CHANNELS_THAT_TELL, KINDS, TOO_LATE, due_messages
-from oms.orders import history
+from oms.orders import history, returning
 from oms.orders.model import NEXT, OPEN, Status
 from oms.orders.refunds import STILL_DUE
+from oms.orders.returning import return_from_item
 from oms.orders.store import order_from_item
 from oms.payments import ledger
 from oms.runtime.clock import from_text
@@ -586,6 +587,40 @@ def one_parcel_per_unit(books: Books, changes: list[Change]) -> None:
                     if unit.line == line.number and unit.sku == sku
                 )
                 require(left == line.shipped * each, "one_parcel_per_unit", f"{pk} line {line.number}: {left} left")
+
+
+@safety
+def returns_never_exceed_what_left(books: Books, changes: list[Change]) -> None:
+    """No more units of a line are claimed by returns or paid back than have left, and what a return counts came."""
+    for pk in _orders_in(changes):
+        items = books.order(pk)
+        if "ORDER" not in items:
+            continue
+        order = order_from_item(items["ORDER"])
+        claimed: dict[int, int] = defaultdict(int)
+        for item in starting(items, "RETURN#"):
+            found = return_from_item(item)
+            for sku, units in found.expected(order).items():
+                require(found.came(sku) <= units, "returns_never_exceed_what_left", f"{pk}: {found.came(sku)} of {sku}")
+            if found.status in returning.OPEN:
+                for each in found.lines:
+                    claimed[each.line] += each.quantity
+        for line in order.lines:
+            gone = line.returned + line.credited
+            told = f"{pk} line {line.number}: {gone} of {line.shipped}, {claimed[line.number]} claimed"
+            require(line.returned >= 0 and gone <= line.shipped, "returns_never_exceed_what_left", told)
+            require(claimed[line.number] <= line.returned, "returns_never_exceed_what_left", told)
+
+
+@safety
+def never_more_back_than_captured(books: Books, changes: list[Change]) -> None:
+    """What was given back, is on its way, or pays for an exchange, was captured."""
+    for pk in _orders_in(changes):
+        if "ORDER" in books.order(pk):
+            order = order_from_item(books.order(pk)["ORDER"])
+            back = order.payment.refunded + order.payment.refund_due + order.moved_credit
+            told = f"{pk}: {back} of {order.payment.captured}"
+            require(back <= order.payment.captured, "never_more_back_than_captured", told)
 
 
 @safety

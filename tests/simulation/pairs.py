@@ -25,6 +25,7 @@ from typing import Any
 from oms.fulfillment.dispatch import ShipParcels
 from oms.fulfillment.facilities import put_facility
 from oms.inventory.model import Listing, Movement, Product
+from oms.orders.editing import Edit, preview_of
 from oms.orders.store import order_from_item
 from tests.simulation import actors, staff
 from tests.simulation.backend import Call
@@ -119,6 +120,18 @@ class Scene:
             for number in range(quantity):
                 self.do(floor(kind, "scans", {"barcode": "code-A"}, key=f"scan-{kind}-{number}"))
             self.do(floor(kind, "complete"))
+        return self
+
+    def shipped(self, quantity: int = 1) -> Scene:
+        """An order whose parcel has left."""
+        self.packed(quantity)
+        self.do(step("ship", shipment=True))
+        return self
+
+    def returning(self, quantity: int = 1) -> Scene:
+        """An order of which one unit is to come back."""
+        self.shipped(quantity)
+        self.do(ask_return("return-first"))
         return self
 
     def labelled(self) -> Scene:
@@ -382,6 +395,59 @@ def floor(kind: str, what: str, body: Any = None, key: str = "") -> Start:
     )
 
 
+def customer(method: str, path: str, body: Any, key: str = "") -> Start:
+    """The order's customer, after the sale."""
+    headers = {"idempotency-key": key} if key else {}
+    return lambda scene: scene.system.call(
+        "customer_service/aftersales",
+        f"{method} /orders/{{id}}/{path}",
+        parameters={"id": scene.order_id},
+        body=body,
+        headers={**scene.token, **headers},
+    )
+
+
+def ask_return(key: str) -> Start:
+    """POST /orders/{id}/returns of one unit."""
+    return customer("POST", "returns", {"lines": [{"line": 1, "quantity": 1, "reason": "damaged"}]}, key)
+
+
+def refund(amount: int, key: str) -> Start:
+    """POST /orders/{id}/refunds."""
+    return lambda scene: scene.system.call(
+        "customer_service/api",
+        "POST /orders/{id}/refunds",
+        parameters={"id": scene.order_id},
+        body={"kind": "amount", "amount": amount, "reason": "goodwill"},
+        headers={"idempotency-key": key},
+        groups=("ops",),
+    )
+
+
+def came_back(what: str, key: str = "") -> Start:
+    """The warehouse takes a return back, or ends its inspection."""
+    unit = {"facility": "main", "sku": "A", "quantity": 1, "grade": "resellable"}
+    return lambda scene: scene.system.call(
+        "fulfillment/warehouse_api",
+        f"POST /warehouse/returns/{{id}}/{what}",
+        parameters={"id": f"{scene.order_id}.1"},
+        body=unit if what == "scans" else None,
+        headers={"idempotency-key": key} if key else {},
+        groups=("warehouse",),
+    )
+
+
+def edit(quantity: int, key: str) -> Start:
+    """POST /orders/{id}/edits, as previewed on the version that the scene is at."""
+    body = {"lines": [{"line": 1, "quantity": quantity}]}
+
+    def start(scene: Scene) -> Task:
+        shown = preview_of(scene.order(), Edit({1: quantity}, {}, None))
+        return customer("POST", "edits", {**body, "preview": shown}, key)(scene)
+
+    return start
+
+
 # ---- the pairs -----------------------------------------------------------------------------------------------------
 
 
@@ -539,6 +605,48 @@ PAIRS = (
         lambda s: (s.stock(3), s.packed(3)),
         (cancel(ONE_UNIT, key="cancel-one"), cancel(ONE_UNIT, key="cancel-two")),
         lambda s: s.order().lines[0].cancelled == 2 and s.available() == 2 and s.statuses() == [200, 200],
+    ),
+    Pair(
+        "return ‖ return of the same unit",
+        lambda s: (s.stock(1), s.shipped()),
+        (ask_return("return-one"), ask_return("return-two")),
+        lambda s: s.statuses() == [201, 422] and s.order().lines[0].returned == 1,
+    ),
+    Pair(
+        "return scan ‖ the same scan",
+        lambda s: (s.stock(1), s.returning()),
+        (came_back("scans", "return-scan"), came_back("scans", "return-scan")),
+        lambda s: s.statuses() == [200, 200] and s.available() == 1,
+    ),
+    Pair(
+        "return complete ‖ complete",
+        lambda s: (s.stock(2), s.returning(2), s.do(came_back("scans", "return-scan"))),
+        (came_back("complete"), came_back("complete")),
+        lambda s: s.statuses() == [200, 200] and s.order().payment.refund_due == 1000,
+    ),
+    Pair(
+        "goodwill ‖ goodwill beyond what was paid",
+        lambda s: (s.stock(1), s.shipped()),
+        (refund(1000, "goodwill-one"), refund(1000, "goodwill-two")),
+        lambda s: s.statuses() == [201, 409] and s.order().payment.refund_due == 1000,
+    ),
+    Pair(
+        "edit ‖ cancel a line",
+        lambda s: (s.stock(3), s.confirmed(2)),
+        (edit(3, "edit-more"), cancel(ONE_UNIT)),
+        lambda s: s.replies[1].status == 200 and s.available() == (1 if s.replies[0].ok else 2),
+    ),
+    Pair(
+        "edit ‖ allocate",
+        lambda s: (s.stock(3), s.confirmed(2)),
+        (edit(1, "edit-less"), step("allocate")),
+        lambda s: s.available() == (2 if s.replies[0].ok else 1),
+    ),
+    Pair(
+        "edit ‖ place on the last unit",
+        lambda s: (s.stock(3), s.confirmed(2)),
+        (edit(3, "edit-more"), place("other")),
+        lambda s: s.statuses() in ([200, 409], [201, 409]) and s.available() == 0,
     ),
     Pair("refund ‖ refund", lambda s: (s.stock(1), s.confirmed().do(cancel())), (settle, settle), _one_refund),
     Pair(

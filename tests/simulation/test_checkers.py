@@ -240,6 +240,18 @@ def dead_orders_have_no_parcels(scene: Scene) -> None:
 
 
 @plants
+def returns_never_exceed_what_left(scene: Scene) -> None:
+    (line,) = _image(scene, "OrdersTable", f"ORDER#{scene.order_id}", "ORDER")["lines"]
+    _order(scene, lines=[{**line, "returned": 1}])
+
+
+@plants
+def never_more_back_than_captured(scene: Scene) -> None:
+    payment = _image(scene, "OrdersTable", f"ORDER#{scene.order_id}", "ORDER")["payment"]
+    _order(scene, payment={**payment, "refund_due": payment["captured"] + 1})
+
+
+@plants
 def allocated_units_are_in_parcels(scene: Scene) -> None:
     _sku(scene, "LOCATION#main", allocated=2, unallocated=3)
 

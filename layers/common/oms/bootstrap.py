@@ -32,10 +32,13 @@ if TYPE_CHECKING:
     from oms.messages.preferences import KeepPreferences
     from oms.messages.telling import TellCustomers
     from oms.orders.backordering import FillBackorders
+    from oms.orders.crediting import CreditOrders
+    from oms.orders.editing import EditOrders
     from oms.orders.ending import EndOrders
     from oms.orders.holding import HoldOrders
     from oms.orders.placing import PlaceOrders
     from oms.orders.reservation import Reservations
+    from oms.orders.returns import ReturnOrders
     from oms.payments.apply import ApplyPayments
     from oms.payments.capturing import CaptureMoney
     from oms.payments.cases import Cases
@@ -192,6 +195,34 @@ class App:
         from oms.orders.backordering import FillBackorders
 
         return FillBackorders(self.orders, self.inventory, self.clock)
+
+    @cached_property
+    def crediting(self) -> CreditOrders:
+        from oms.orders.crediting import CreditOrders
+
+        return CreditOrders(self.orders, self.clock, self.settings.agent_refund_limit)
+
+    @cached_property
+    def editing(self) -> EditOrders:
+        from oms.orders.editing import EditOrders
+
+        return EditOrders(self.orders, self.inventory, self.clock, self.gateway)
+
+    @cached_property
+    def returns(self) -> ReturnOrders:
+        from oms.orders.returning import ReturnPolicy
+        from oms.orders.returns import ReturnOrders
+
+        told = self.settings
+        policy = ReturnPolicy(
+            window_days=told.return_window_days,
+            send_days=told.return_send_days,
+            restocking_percent=told.return_restocking_percent,
+            damaged_percent=told.return_damaged_percent,
+            label_paid_by=told.return_label_paid_by,
+            approval=told.return_approval,
+        )
+        return ReturnOrders(self.orders, self.inventory, self.clock, policy)
 
     @cached_property
     def holding(self) -> HoldOrders:

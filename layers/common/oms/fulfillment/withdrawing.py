@@ -75,6 +75,16 @@ def withdraw(
     return found
 
 
+def repack(table: Table, order: Order, now: datetime) -> Withdrawal:
+    """Have every packed box of the order packed anew, as parcels of their own without the labels that the old ones may
+    have."""
+    found = Withdrawal(order.shipments)
+    for shipment in DynamoShipments(table).of(order.order_id):
+        if shipment.status is ShipmentStatus.PACKED:
+            _shrink(table, order, shipment, shipment.lines(order), found, now)
+    return found
+
+
 def _shrink(
     table: Table, order: Order, shipment: Shipment, kept: Mapping[int, int], found: Withdrawal, now: datetime
 ) -> None:

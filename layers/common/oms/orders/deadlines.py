@@ -35,5 +35,7 @@ def next_deadline(order: Order, now: datetime) -> str | None:
         moments.append(from_text(order.payment.authorized_until) - SECURE_BEFORE)
     if order.payment.credit and "payment" not in order.holds:
         moments.append(from_text(order.payment.due_at))
+    if order.return_deadline:
+        moments.append(from_text(order.return_deadline))
     moments.extend(from_text(hold.deadline) for hold in order.holds.values())
     return to_text(min(moments)) if moments else None

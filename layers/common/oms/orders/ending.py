@@ -13,6 +13,7 @@ from oms.fulfillment.withdrawing import withdraw
 from oms.inventory.store import DynamoInventory
 from oms.orders import pricing
 from oms.orders.backordering import queue_writes
+from oms.orders.exchanging import give_credit_back
 from oms.orders.model import Effect, Event, Hold, Order, Status
 from oms.orders.refunds import request_refund
 from oms.orders.reservation import Reservations
@@ -125,6 +126,8 @@ class EndOrders:
             if self.orders.has_seen("cancel-lines", once):
                 raise AlreadyApplied
             _require_ours(order)
+            if order.exchange_of:
+                raise errors.Conflict("An exchange can only be cancelled whole.", extra={"code": "exchange"})
             if order.status is Status.COMPLETED:
                 raise _gone()
             if order.status not in (Status.CONFIRMED, Status.IN_FULFILLMENT):
@@ -179,6 +182,8 @@ class EndOrders:
         if not order.external_id and order.payment.captured < order.totals.total:
             # Whatever came so far did not pay for the order, so its own intent can still be paid.
             after = after.with_effects(Effect.CANCEL_INTENT)
+        if order.exchange_of:
+            after = after.with_effects(Effect.RETURN_CREDIT)
         after, refund = request_refund(self.orders.table, after, order.payment.captured, reason, now)
         return Change(replace(after, holds={}), event, [*gives, *stops, *refund])
 
@@ -195,6 +200,9 @@ class EndOrders:
         order = change_with_shipments(self.orders, order_id, watched, self.clock())
         if Effect.RELEASE_STOCK in order.effects:
             self.reservations.finish_release(order_id, self.clock())
+            order = self.orders.require(order_id)
+        if Effect.RETURN_CREDIT in order.effects:
+            give_credit_back(self.orders, order, self.clock())
             order = self.orders.require(order_id)
         if counted and metric:
             telemetry.count(metric)

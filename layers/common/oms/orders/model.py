@@ -57,6 +57,7 @@ class Effect(StrEnum):
     CONFIRM_SHIPMENT = "confirm_shipment"
     VOID_LABEL = "void_label"
     RELEASE_STOCK = "release_stock"
+    RETURN_CREDIT = "return_credit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,10 @@ class Line:
     tax: int = 0
     cancelled: int = 0
     shipped: int = 0
+    returned: int = 0
+    """Shipped units that a return claims or has brought back."""
+    credited: int = 0
+    """Shipped units whose price was given back without a return."""
     parts: Mapping[str, int] = field(default_factory=dict)
     external_id: str = ""
 
@@ -77,6 +82,11 @@ class Line:
     def open(self) -> int:
         """Units still owed to the customer."""
         return self.quantity - self.cancelled - self.shipped
+
+    @property
+    def kept(self) -> int:
+        """Shipped units that were neither sent back nor paid back."""
+        return self.shipped - self.returned - self.credited
 
     def units(self, quantity: int) -> dict[str, int]:
         """The stocked units behind ``quantity`` of this line."""
@@ -202,6 +212,14 @@ class Order:
     """Since when a remainder waits for stock while the rest goes ahead."""
     delivered_at: str = ""
     """When the last of its parcels reached its door; empty as long as one has not."""
+    returns: int = 0
+    """How many returns were asked for: numbers the next one."""
+    return_deadline: str = ""
+    """By when somebody has to do something about an open return; empty when none is open."""
+    exchange_of: str = ""
+    """The return that this order is the exchange for; its discount is what the return was worth."""
+    moved_credit: int = 0
+    """Minor units of what was captured that pay for exchanges: not to be given back once more."""
     chunks: int = 0
     """Into how many reservations a very large order's stock was split; 0 when it was taken with the order."""
     committed: bool = True

@@ -73,14 +73,21 @@ def price(wanted: Sequence[tuple[Product, int]], *, country: str, currency: str,
 
 
 def refund_for_lines(cancelled: Mapping[int, int], lines: Sequence[Line]) -> int:
-    """What the customer gets back for ``cancelled`` units by line number: price and the share of the line's tax.
+    """What the customer gets back for ``cancelled`` units by line number: price and the share of the line's tax."""
+    return sum(value_of(line, cancelled.get(line.number, 0), line.cancelled) for line in lines)
 
-    Shares are differences of running totals, so that cancelling a line piece by piece gives back exactly its tax.
+
+def value_of(line: Line, units: int, given: int) -> int:
+    """What ``units`` of a line are worth, price and tax, after ``given`` units of it were given back.
+
+    Shares of the tax are differences of running totals, so that giving a line back piece by piece gives back exactly
+    its tax.
     """
-    total = 0
-    for line in lines:
-        units = cancelled.get(line.number, 0)
-        before = line.tax * line.cancelled // line.quantity
-        after = line.tax * (line.cancelled + units) // line.quantity
-        total += line.unit_price * units + after - before
-    return total
+    before = line.tax * given // line.quantity
+    after = line.tax * (given + units) // line.quantity
+    return line.unit_price * units + after - before
+
+
+def shipping_paid(totals: Totals, lines: Sequence[Line]) -> int:
+    """What was charged for shipping, its tax included."""
+    return totals.shipping + totals.tax - sum(line.tax for line in lines)

@@ -189,12 +189,21 @@ class DynamoOrders:
         """Write one change of an order that was read at ``seen.version``. Raises ``ConditionsFailed``."""
         condition = "version = :seen" + (f" AND {change.guard}" if change.guard else "")
         values = {":seen": seen.version, **(change.guard_values or {})}
-        after, writes = self._step(change.order, change.event, now, condition=condition, values=values)
+        after, writes = self._step(
+            change.order, change.event, now, condition=condition, values=values, holds=seen.holds
+        )
         self.table.transact([*writes, *change.writes])
         return after
 
     def _step(
-        self, order: Order, event: Event, now: datetime, *, condition: str, values: Mapping[str, Any] | None
+        self,
+        order: Order,
+        event: Event,
+        now: datetime,
+        *,
+        condition: str,
+        values: Mapping[str, Any] | None,
+        holds: Mapping[str, Hold] | None = None,
     ) -> tuple[Order, list[Write]]:
         number = order.version + 1
         at = to_text(now)
@@ -213,7 +222,26 @@ class DynamoOrders:
         return after, [
             self.table.put("order", order_to_item(after, now), condition, values=values),
             self.table.put("event", entry),
+            *self._hold_writes(order, holds or {}),
         ]
+
+    def _hold_writes(self, order: Order, before: Mapping[str, Hold]) -> list[Write]:
+        """The actions that keep the work list of holds true to a change of the order: an item a hold, in the index of
+        work while it lasts."""
+        writes: list[Write] = []
+        for kind in sorted(before.keys() | order.holds.keys()):
+            hold = order.holds.get(kind)
+            if hold == before.get(kind):
+                continue
+            item: Item = {"pk": order_key(order.order_id), "sk": f"HOLD#{kind}", "entity": "hold", "kind": kind}
+            if hold:
+                item |= {
+                    **_hold_to_item(hold),
+                    "work_queue": hold_queue(kind),
+                    "work_rank": f"{hold.owner}#{hold.deadline}#{order.order_id}",
+                }
+            writes.append(self.table.put("hold", item, None))
+        return writes
 
     def has_seen(self, source: str, event_id: str) -> bool:
         """Whether an outside event had its effect: to answer a repeat well; the guard is ``inbox``."""
@@ -270,10 +298,7 @@ def order_to_item(order: Order, now: datetime) -> Item:
         "gift": dict(order.gift),
         "score": order.priority_score,
         "codes": order.priority_codes,
-        "holds": {
-            kind: {"reason": hold.reason, "owner": hold.owner, "since": hold.since, "deadline": hold.deadline}
-            for kind, hold in order.holds.items()
-        },
+        "holds": {kind: _hold_to_item(hold) for kind, hold in order.holds.items()},
         "oversold": dict(order.oversold),
         "backordered": [[told.line, told.quantity, told.expected_at] for told in order.backordered],
         "effects": [str(effect) for effect in order.effects],
@@ -283,6 +308,10 @@ def order_to_item(order: Order, now: datetime) -> Item:
         "allocated_day": order.allocated_day,
         "backordered_at": order.backordered_at,
         "delivered_at": order.delivered_at,
+        "returns": order.returns,
+        "return_deadline": order.return_deadline,
+        "exchange_of": order.exchange_of,
+        "moved_credit": order.moved_credit,
         "chunks": order.chunks,
     }
     item.update({key: value for key, value in optional.items() if value})
@@ -329,6 +358,10 @@ def order_from_item(item: Item) -> Order:
         allocated_day=item.get("allocated_day", ""),
         backordered_at=item.get("backordered_at", ""),
         delivered_at=item.get("delivered_at", ""),
+        returns=item.get("returns", 0),
+        return_deadline=item.get("return_deadline", ""),
+        exchange_of=item.get("exchange_of", ""),
+        moved_credit=item.get("moved_credit", 0),
         chunks=item.get("chunks", 0),
         committed=item.get("committed", True),
         version=item["version"],
@@ -362,12 +395,23 @@ def _placed(indexed: Item) -> tuple[str, str]:
     return indexed["created_at"], indexed["pk"].removeprefix("ORDER#")
 
 
+def hold_queue(kind: str) -> str:
+    """The queue of work in which the open holds of a kind stand, by owner and deadline."""
+    return f"hold#{kind}"
+
+
+def _hold_to_item(hold: Hold) -> Item:
+    return {"reason": hold.reason, "owner": hold.owner, "since": hold.since, "deadline": hold.deadline}
+
+
 def _line_to_item(line: Line) -> Item:
     item: Item = {"sku": line.sku, "qty": line.quantity, "price": line.unit_price}
     optional = {
         "tax": line.tax,
         "cancelled": line.cancelled,
         "shipped": line.shipped,
+        "returned": line.returned,
+        "credited": line.credited,
         "parts": dict(line.parts),
         "ext": line.external_id,
     }
@@ -383,6 +427,8 @@ def _line_from_item(number: int, item: Item) -> Line:
         tax=item.get("tax", 0),
         cancelled=item.get("cancelled", 0),
         shipped=item.get("shipped", 0),
+        returned=item.get("returned", 0),
+        credited=item.get("credited", 0),
         parts=item.get("parts", {}),
         external_id=item.get("ext", ""),
     )

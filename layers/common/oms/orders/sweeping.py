@@ -9,8 +9,10 @@ from datetime import timedelta
 from oms.orders.backordering import FillBackorders
 from oms.orders.deadlines import SECURE_BEFORE
 from oms.orders.ending import EndOrders
+from oms.orders.exchanging import give_credit_back
 from oms.orders.model import OPEN, Effect, Event, Hold, Order, Status
 from oms.orders.reservation import Reservations
+from oms.orders.returns import ReturnOrders
 from oms.orders.store import DEADLINE_SHARDS, Change, DynamoOrders
 from oms.payments.cases import ORDER_WITHOUT_PAYMENT, Cases
 from oms.runtime import telemetry
@@ -26,6 +28,7 @@ class SweepOrders:
     orders: DynamoOrders
     reservations: Reservations
     ending: EndOrders
+    returns: ReturnOrders
     clock: Clock
     backorders: FillBackorders
     time_left: Callable[[], float]
@@ -60,9 +63,13 @@ class SweepOrders:
             self.ending.expire(order_id)
         elif Effect.RELEASE_STOCK in order.effects:
             self.reservations.finish_release(order_id, now)
+        elif Effect.RETURN_CREDIT in order.effects:
+            give_credit_back(self.orders, order, now)
         else:
             for sku in order.oversold if order.status in OPEN else ():
                 self.backorders.fill(sku)
+            if order.return_deadline and order.return_deadline <= to_text(now):
+                self.returns.lapse(order_id)
             self.orders.change(order_id, self._drive_on, now)
 
     def _drive_on(self, order: Order) -> Change | None:
@@ -90,6 +97,9 @@ class SweepOrders:
         if not order.effects and not late and order.status is not Status.IN_FULFILLMENT:
             return None
         telemetry.count("EffectsRedriven")
+        if late:
+            telemetry.count("HoldsOverdue", len(late))
+            telemetry.logger.warning("holds_overdue", order_id=order.order_id, holds=sorted(late))
         extended = {kind: replace(hold, deadline=to_text(now + _HOLD_EXTENSION)) for kind, hold in late.items()}
         again = replace(order, redriven=order.redriven + 1, holds={**order.holds, **extended})
         data = {"effects": [effect.value for effect in order.effects], "holds": sorted(late)}

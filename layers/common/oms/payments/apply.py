@@ -10,6 +10,7 @@ from typing import Any
 
 from oms.inventory.model import home_stripe, spread
 from oms.inventory.store import DynamoInventory
+from oms.orders.holding import covered
 from oms.orders.model import Effect, Event, Hold, Order, Status, home_seed
 from oms.orders.refunds import request_refund
 from oms.orders.store import AlreadyApplied, Change, DynamoOrders
@@ -208,7 +209,7 @@ class ApplyPayments:
             )
         if order.status is Status.CANCELLED:
             return self._give_back(order, fact, came, "the order was cancelled", event, writes, now)
-        return Change(order, event, writes)
+        return Change(covered(order), event, writes)
 
     def _news(self, order: Order, fact: IntentFact) -> list[ledger.Entry]:
         """What the fact tells that the ledger does not know yet.

@@ -100,8 +100,10 @@ class StripeGateway:
             max_network_retries=max_network_retries,
         )
 
-    def open_intent(self, order_id: str, amount: int, currency: str, *, manual_capture: bool = False) -> Intent:
-        """The order's intent, made on the first call; repeats meet the same one."""
+    def open_intent(
+        self, order_id: str, amount: int, currency: str, *, manual_capture: bool = False, part: str = ""
+    ) -> Intent:
+        """The order's intent, or that of a ``part`` of it, made on the first call; repeats meet the same one."""
         params: PaymentIntentCreateParams = {
             "amount": amount,
             "currency": currency.lower(),
@@ -118,7 +120,7 @@ class StripeGateway:
             return _intent(created)
 
         # An intent made behind a stored failure stays unpaid: nobody was ever given its client secret.
-        return _past_stored_failures(create, f"pi:{order_id}")
+        return _past_stored_failures(create, f"pi:{order_id}:{part}" if part else f"pi:{order_id}")
 
     def get_intent(self, intent_id: str) -> Intent:
         """The intent as Stripe shows it now."""

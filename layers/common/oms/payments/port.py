@@ -113,8 +113,11 @@ class Movement:
 class PaymentGateway(Protocol):
     """Every call that moves money takes the caller's key and does its work once per key."""
 
-    def open_intent(self, order_id: str, amount: int, currency: str, *, manual_capture: bool = False) -> Intent:
-        """The order's intent, made on the first call; the key is the order's id, so repeats meet the same one."""
+    def open_intent(
+        self, order_id: str, amount: int, currency: str, *, manual_capture: bool = False, part: str = ""
+    ) -> Intent:
+        """The order's intent, made on the first call; the key is the order's id, so repeats meet the same one.
+        ``part`` names a further payment of the order, for what it came to cost more."""
         ...
 
     def get_intent(self, intent_id: str) -> Intent:

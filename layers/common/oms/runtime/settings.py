@@ -65,6 +65,13 @@ class Settings:
     merchant_logo_url: str = ""
     merchant_order_url: str = ""
     merchant_zone: str = "UTC"
+    agent_refund_limit: int = 10_000
+    return_window_days: int = 30
+    return_send_days: int = 14
+    return_restocking_percent: int = 0
+    return_damaged_percent: int = 100
+    return_label_paid_by: str = "customer"
+    return_approval: str = "policy"
     staff_issuer: str = ""
     staff_jwks_url: str = ""
 
