@@ -159,8 +159,9 @@ _PUT_BACK = _object(
     {
         "putback_id": TEXT,
         "facility": TEXT,
-        "order_id": TEXT,
-        "shipment": NUMBER,
+        "order_id": _or_null(TEXT),
+        "shipment": _or_null(NUMBER),
+        "walk_id": _or_null(TEXT),
         "units": _list(_object({"sku": TEXT, "quantity": COUNT, "bin": _or_null(TEXT)})),
         "asked_at": TIME,
         "done_at": _or_null(TIME),

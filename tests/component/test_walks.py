@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from functions.fulfillment import plan
+from oms.fulfillment.calendars import Calendar
+from oms.fulfillment.facilities import Facility, save_facility
+from oms.inventory.counting import CountStock
 from oms.inventory.model import Movement
 from tests.component.test_fulfillment import paid
-from tests.support.floor import Floor
+from tests.support.floor import ORIGIN, Floor
 from tests.support.shop import STAFF_CLAIMS, Answer, Context, Shop
 
 LAYOUT = {
@@ -126,6 +129,10 @@ def test_a_cancelled_parcel_drops_out_of_its_walk_and_its_units_are_put_back(flo
     floor.settle()
     done = on(floor, walk, "complete")
     assert (done.status, done.body["put_back"], done.body["units"]) == (200, {"SHIRT": 2}, 2)
+    (back,) = call(floor, "GET /warehouse/{facility}/putbacks", facility="main").body["putbacks"]
+    assert back["units"] == [{"sku": "SHIRT", "quantity": 2, "bin": "A-01"}]
+    assert call(floor, "POST /warehouse/putbacks/{id}/done", id=back["putback_id"]).body["done_at"]
+    assert call(floor, "GET /warehouse/{facility}/putbacks", facility="main").body["putbacks"] == []
     floor.do_all()
     assert floor.shop.read(alive)["status"] == "completed"
     assert floor.place("SHIRT") == (18, 0)
@@ -143,7 +150,10 @@ def test_a_short_parcel_leaves_the_walk_keeps_what_it_got_and_is_sourced_again(f
     short = on(floor, walk, "short", missing)
     assert short.status == 200, short
     assert len(short.body["short"]) == 1
-    assert on(floor, walk, "complete").body["state"] == "picked"
+    done = on(floor, walk, "complete").body
+    assert (done["state"], done["put_back"]) == ("picked", {}), "what the short parcel got is its own"
+    (count,) = CountStock(floor.shop.app.inventory, floor.shop.app.clock).open_at("main", None)["counts"]
+    assert (count["bin"], count["to_count"]) == ("A-01", ["SHIRT"])
     assert floor.shop.available("SHIRT") == 16
     floor.do_all()
     assert [floor.shop.read(order)["status"] for order in (first, last)] == ["completed"] * 2
@@ -166,6 +176,39 @@ def test_the_schedule_releases_up_to_the_cap_and_a_wave_nobody_began_is_taken_ba
     assert wave(floor, key="wave-0002")["left_out"] == 2
     preview = call(floor, "POST /warehouse/{facility}/waves/preview", facility="main").body
     assert (preview["in_process"], len(preview["walks"])) == (2, 2)
+
+
+def test_a_wave_for_a_cut_off_takes_the_parcels_of_that_collection_when_it_is_near(floor: Floor) -> None:
+    stocked(floor, automatic=True, methods=[{"method": "wave"}])
+    hours = Calendar(cut_offs={"express": "12:00", "*": "17:00"})
+    save_facility(floor.shop.app.inventory, Facility("main", ORIGIN, calendar=hours), floor.shop.now)
+    paid(floor, ("SHIRT", 1), key="checkout-0001")
+    express = paid(floor, ("SHIRT", 1), key="checkout-0002", shipping_method="express")
+    assert plan.handler({}, Context()) == {"main": {"released": 0, "ended": 0}}
+    noon = {"cut_off": "2026-11-23T12:00:00.000Z"}
+    previewed = call(floor, "POST /warehouse/{facility}/waves/preview", noon, facility="main").body["walks"]
+    floor.shop.later(minutes=90)
+    assert plan.handler({}, Context()) == {"main": {"released": 1, "ended": 0}}
+    walk = next_walk(floor)
+    assert [each["shipment_id"] for each in walk["shipments"]] == [f"{express.body['order_id']}.1"]
+    assert [(each["shipments"], each["cut_off"]) for each in previewed] == [
+        ([f"{express.body['order_id']}.1"], noon["cut_off"])
+    ]
+
+
+def test_a_short_that_another_bin_makes_good_asks_for_one_count_of_the_empty_one(floor: Floor) -> None:
+    stocked(floor)
+    shop = floor.shop
+    away = Movement("put_away", "SHIRT", 10, "main", "A-01", "sorted", "staff:kim", "away", shop.now, to_bin="B-01")
+    shop.app.inventory.move(away)
+    paid(floor, ("SHIRT", 2))
+    wave(floor)
+    walk = next_walk(floor)
+    missing = {"bin": walk["stops"][0]["bin"], "sku": "SHIRT", "quantity": 2, "reason": "bin is empty"}
+    assert on(floor, walk, "short", missing).body["short"] == []
+    assert on(floor, walk, "short", missing).body["code"] == "too_many", "there is nothing left to miss"
+    (count,) = CountStock(shop.app.inventory, shop.app.clock).open_at("main", None)["counts"]
+    assert (count["bin"], count["to_count"]) == (missing["bin"], ["SHIRT"])
 
 
 def test_a_completed_walk_whose_server_died_is_finished_by_the_schedule(

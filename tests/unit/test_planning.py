@@ -10,7 +10,10 @@ import pytest
 
 from oms.fulfillment.floorplan import FloorPlan, MethodRule, Rules, Site, Zone, site_from
 from oms.fulfillment.planning import MAX_PARCELS, Waiting, arrange, method_of
+from oms.fulfillment.shipments import Shipment, ShipmentStatus, Unit
 from oms.fulfillment.walks import Stop, Walk, walk_from_item, walk_to_item
+from oms.fulfillment.waves import due_of
+from oms.orders.model import Payment
 from oms.runtime.clock import to_text
 from oms.runtime.errors import Conflict
 
@@ -102,6 +105,22 @@ class TestArranging:
         queue = [replace(waiting("a.1", "01-01", codes="R"), rank="0"), waiting("b.1", "01-02", codes="R", due=soon)]
         releases = arrange(queue, plan(), NOW).releases
         assert [release.shipment_ids for release in releases] == [("b.1",), ("a.1",)]
+
+    def test_a_parcel_is_due_at_its_collection_or_before_the_money_lapses(self) -> None:
+        first, last = "2026-11-23T17:00:00.000Z", "2026-11-24T17:00:00.000Z"
+        units = (Unit(1, "SHIRT", 1),)
+        parcel = Shipment("o", 1, "main", ShipmentStatus.ALLOCATED, units, ship_by=last, carrier_cutoff=first)
+
+        def due(lapses: str, authorized: int = 500) -> str:
+            return due_of(parcel, Payment(authorized=authorized, authorized_until=lapses))
+
+        assert due_of(parcel, Payment()) == last
+        assert due("2026-11-25T00:00:00.000Z") == last
+        assert due("2026-11-24T12:00:00.000Z") == first, "the last collection before the bank lets go"
+        assert due("2026-11-23T12:00:00.000Z") == "2026-11-23T12:00:00.000Z"
+        assert due("2026-11-23T12:00:00.000Z", authorized=0) == last, "the money is here"
+        unplanned = replace(parcel, ship_by="", carrier_cutoff="")
+        assert due_of(unplanned, Payment()) == ""
 
     def test_bins_without_a_place_and_floors_without_a_layout_still_work(self) -> None:
         queue = [waiting("a.1", "shelf"), waiting("b.1", "01-01"), waiting("c.1", "")]

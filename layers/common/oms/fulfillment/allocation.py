@@ -227,9 +227,7 @@ class AllocateOrders:
         ]
         writes += self._room(made, found)
         after = order if order.status is Status.IN_FULFILLMENT else order.moved_to(Status.IN_FULFILLMENT)
-        after = replace(
-            after, shipments=order.shipments + len(made), allocated_day=order.allocated_day or to_text(now)[:10]
-        )
+        after = replace(after, shipments=order.shipments + len(made))
         data: dict[str, object] = {
             "shipments": {str(shipment.number): shipment.facility for shipment in made},
             "run": order.runs,

@@ -18,6 +18,7 @@ from oms.fulfillment.facilities import bins
 from oms.fulfillment.floorplan import floor_plan
 from oms.fulfillment.packing import BoxTold, boxed, captured
 from oms.fulfillment.pausing import begun_anew
+from oms.fulfillment.putbacks import put_back
 from oms.fulfillment.refusing import refusal, refuse_scan
 from oms.fulfillment.shipments import (
     DONE_IN,
@@ -33,7 +34,8 @@ from oms.fulfillment.shipments import (
     shipment_from_item,
     units_of,
 )
-from oms.inventory.model import Location, Product
+from oms.inventory.counting import asked_by_short
+from oms.inventory.model import DOCK, Location, Product
 from oms.inventory.movements import Loss, write_off
 from oms.inventory.store import DynamoInventory
 from oms.orders.backordering import queue_writes
@@ -91,6 +93,8 @@ class Missing:
     sku: str
     quantity: int
     bin: str
+    cause: str = ""
+    """What several parcels went short by."""
 
 
 def task_id(shipment_id: str, kind: str) -> str:
@@ -231,13 +235,23 @@ class Floor:
         }
 
     def short(
-        self, task: str, sku: str, quantity: int, reason: str, actor: str, *, bin: str = "", on_walks: bool = False
+        self,
+        task: str,
+        sku: str,
+        quantity: int,
+        reason: str,
+        actor: str,
+        *,
+        bin: str = "",
+        on_walks: bool = False,
+        cause: str = "",
     ) -> dict[str, Any]:
         """Say that units to be picked are not there.
 
         They leave the books at once with a movement that says why; the parcel stops, and the order's next run takes
-        their like from wherever some are, or puts the order before a person. ``bin`` is where they were looked for;
-        ``on_walks`` also stops a parcel that other walks bring units of. Raises ``NotFound``, and ``Conflict`` when the
+        their like from wherever some are, or puts the order before a person. Somebody is asked to count the bin, once
+        a ``cause`` that several parcels may share. ``bin`` is where they were looked for; ``on_walks`` also stops a
+        parcel that other walks bring units of. Raises ``NotFound``, and ``Conflict`` when the
         task is no open pick or has seen those units.
         """
         shipment_id, kind = parse_task_id(task)
@@ -255,7 +269,7 @@ class Floor:
                     expected=_expected(shipment, kind),
                     scanned={"sku": sku, "quantity": quantity},
                 )
-            return self._without(order, shipment, Missing(sku, quantity, bin), reason, actor)
+            return self._without(order, shipment, Missing(sku, quantity, bin, cause), reason, actor)
 
         order_id, _ = parse_shipment_id(shipment_id)
         order = change_with_shipments(self.orders, order_id, missing, self.clock())
@@ -339,7 +353,8 @@ class Floor:
                 taken.append(self.inventory.pick(place, more, part.bins.get(sku, ""), now))
                 picked[sku] = picked.get(sku, 0) + more
         walks = tuple(each for each in shipment.walks if each != part.walk_id)
-        return replace(shipment, picked=picked, walks=walks, tote=part.tote or shipment.tote), taken
+        walked = (*shipment.walked, part.walk_id)
+        return replace(shipment, picked=picked, walks=walks, walked=walked, tote=part.tote or shipment.tote), taken
 
     # ---- inside --------------------------------------------------------------------------------------------------
 
@@ -387,6 +402,9 @@ class Floor:
             self.inventory.deallocate(name, shipment.facility, units, now, picked=back.get(name, 0))
             for name, units in sorted(freed.items())
         ]
+        where = missing.bin or next(iter(self.inventory.location(sku, shipment.facility).picks(quantity)), DOCK)
+        writes += asked_by_short(self.inventory, shipment.facility, where, sku, missing.cause or cause, actor, now)
+        writes += put_back(self.orders.table, shipment, back, now)
         oversold = {**order.oversold, sku: order.oversold.get(sku, 0) + quantity}
         again = begun_anew(replace(order, oversold=oversold))
         writes += queue_writes(self.inventory, order, again, now)

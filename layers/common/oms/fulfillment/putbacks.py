@@ -8,6 +8,7 @@ from typing import Any
 
 from oms.fulfillment.facilities import bins
 from oms.fulfillment.shipments import Shipment
+from oms.fulfillment.walks import floor_key
 from oms.inventory.model import DOCK, Movement, Product
 from oms.inventory.movements import effect_of, writes_of
 from oms.inventory.store import DynamoInventory
@@ -21,6 +22,7 @@ from oms.runtime.paging import Page
 QUEUE = "putback"
 PAGE = 25
 _ATTEMPTS = 12
+_WALK = "walk"
 
 
 def put_back(table: Table, shipment: Shipment, units: Mapping[str, int], now: datetime) -> list[Write]:
@@ -43,6 +45,27 @@ def put_back(table: Table, shipment: Shipment, units: Mapping[str, int], now: da
         "asked_at": to_text(now),
         "work_queue": f"{shipment.facility}#{QUEUE}",
         "work_rank": f"{to_text(now)}#{shipment.shipment_id}",
+    }
+    return [table.put("putback", item)]
+
+
+def put_back_of_walk(table: Table, walk_id: str, facility: str, units: Mapping[str, int], now: datetime) -> list[Write]:
+    """The action that asks for what is left on a walk's cart to be put back; none when nothing is. The books have
+    these units in their bins all along."""
+    if not units:
+        return []
+    key = _key(f"{_WALK}.{walk_id}")
+    item = {
+        "pk": key[0],
+        "sk": key[1],
+        "entity": "putback",
+        "putback_id": f"{_WALK}.{walk_id}",
+        "facility": facility,
+        "walk_id": walk_id,
+        "units": dict(sorted(units.items())),
+        "asked_at": to_text(now),
+        "work_queue": f"{facility}#{QUEUE}",
+        "work_rank": f"{to_text(now)}#{walk_id}",
     }
     return [table.put("putback", item)]
 
@@ -73,17 +96,19 @@ def put_back_done(
     """Somebody has put the units back: they move off the dock with it, each SKU into the bin named in ``into``, else
     into the one that the list showed; a SKU without either stays on the dock.
 
-    Again is harmless and answers as the first time. Raises ``NotFound``, and ``InvalidRequest`` for a SKU that is not
-    part of it.
+    What a walk left over never left its bins on the books: it goes back there, and nothing moves. Again is harmless
+    and answers as the first time. Raises ``NotFound``, and ``InvalidRequest`` for a SKU that is not part of it, or
+    another bin for what a walk left over.
     """
-    order_id, _, number = putback_id.partition(".")
-    key = (order_key(order_id), f"PUTBACK#{number}")
+    key = _key(putback_id)
     for attempt in range(_ATTEMPTS):
         item = table.get(*key)
         if item is None:
             raise errors.NotFound("There is no such put-back.")
         if strangers := sorted(into.keys() - item["units"].keys()):
             raise field_problem([("units", f"{sku} is not part of this put-back") for sku in strangers])
+        if into and "walk_id" in item:
+            raise field_problem([("units", "what a walk left over goes back to the bins that it came from")])
         if "work_queue" not in item:
             return _view(item, item["bins"])
         places = {**bins(inventory, item["facility"], sorted(item["units"])), **into}
@@ -95,7 +120,8 @@ def put_back_done(
             values={":now": to_text(now), ":who": actor, ":bins": places},
         )
         try:
-            table.transact([done, *_put_away(inventory, item, places, actor, now)])
+            moves = [] if "walk_id" in item else _put_away(inventory, item, places, actor, now)
+            table.transact([done, *moves])
         except ConditionsFailed:
             table.back_off(attempt)
     raise Contention(f"put-back {putback_id}")
@@ -128,12 +154,18 @@ def _put_away(
     return writes
 
 
+def _key(putback_id: str) -> tuple[str, str]:
+    owner, _, number = putback_id.partition(".")
+    return (floor_key(number.partition(".")[0]) if owner == _WALK else order_key(owner)), f"PUTBACK#{number}"
+
+
 def _view(item: Item, places: Mapping[str, str]) -> dict[str, Any]:
     return {
         "putback_id": item["putback_id"],
         "facility": item["facility"],
-        "order_id": item["pk"].removeprefix("ORDER#"),
-        "shipment": item["shipment"],
+        "order_id": None if "walk_id" in item else item["pk"].removeprefix("ORDER#"),
+        "shipment": item.get("shipment"),
+        "walk_id": item.get("walk_id"),
         "units": [{"sku": sku, "quantity": units, "bin": places.get(sku)} for sku, units in item["units"].items()],
         "asked_at": item["asked_at"],
         "done_at": item.get("done_at"),

@@ -170,6 +170,8 @@ class Shipment:
     task: Task | None = None
     walks: tuple[str, ...] = ()
     """The walks that still have to bring units of it: while there are any, nobody picks it by its task."""
+    walked: tuple[str, ...] = ()
+    """The walks that have brought what they got for it."""
     tote: str = ""
     """Where its picked units are until they are packed."""
     box: Box | None = None
@@ -435,6 +437,7 @@ def shipment_to_item(shipment: Shipment) -> Item:
             for scan in shipment.scans
         ],
         "walks": list(shipment.walks),
+        "walked": list(shipment.walked),
         "tote": shipment.tote,
         "box": asdict(shipment.box) if shipment.box else None,
         "captures": [_without_blanks(asdict(capture)) for capture in shipment.captures],
@@ -495,6 +498,7 @@ def shipment_from_item(item: Mapping[str, Any]) -> Shipment:
         task=Task(**item["task"]) if "task" in item else None,
         scans=tuple(Scan(**scan) for scan in item.get("scans", [])),
         walks=tuple(item.get("walks", ())),
+        walked=tuple(item.get("walked", ())),
         tote=item.get("tote", ""),
         box=Box(**item["box"]) if "box" in item else None,
         captures=tuple(Capture(**capture) for capture in item.get("captures", ())),

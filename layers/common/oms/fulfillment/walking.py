@@ -13,9 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from oms.fulfillment.floor import Floor, WalkPart, task_id
+from oms.fulfillment.putbacks import put_back_of_walk
 from oms.fulfillment.refusing import refusal, refuse_scan
 from oms.fulfillment.shipments import Shipment, ShipmentStatus, shipment_from_item, shipment_key
 from oms.fulfillment.walks import DynamoWalks, Stop, Walk, WalkScan
+from oms.inventory import movements
+from oms.inventory.counting import asked_by_short
 from oms.inventory.model import Movement, Product
 from oms.runtime import errors, telemetry
 from oms.runtime.dynamo import ConditionsFailed, Write
@@ -176,13 +179,14 @@ class Walking:
             after = self._on(walk_id, picker, lambda seen: _moved(seen, name, sku, quantity, other))
             return {**self._view(after), "short": []}
         short: list[str] = []
-        left = quantity
+        left, cause = quantity, f"walk:{_stands(walk, stop, quantity)}"
         for shipment_id in reversed(walk.shipments):
             units = min(left, stop.owed(shipment_id))
             if units:
                 # What it has got is its own before it stops; whoever dies in between leaves a pick like any other.
                 self.floor.bring(shipment_id, part_of(walk, shipment_id), picker)
-                self.floor.short(task_id(shipment_id, "pick"), sku, units, reason, picker, bin=name, on_walks=True)
+                task = task_id(shipment_id, "pick")
+                self.floor.short(task, sku, units, reason, picker, bin=name, on_walks=True, cause=cause)
                 short.append(shipment_id)
                 left -= units
         after = self._on(walk_id, picker, lambda walk: walk)
@@ -197,7 +201,7 @@ class Walking:
     def _adjusted(self, walk: Walk, stop: Stop, quantity: int, reason: str, actor: str) -> bool:
         """Take units off the books that are not in their bin; False when all that are left have been promised. The
         stop as it stands names the adjustment, so a repeat makes no second one."""
-        stands = f"{walk.walk_id}|{stop.bin}|{stop.sku}|{stop.quantity}|{stop.picked}|{quantity}"
+        stands = _stands(walk, stop, quantity)
         movement = Movement(
             kind="adjust",
             sku=stop.sku,
@@ -206,12 +210,14 @@ class Walking:
             bin=stop.bin,
             reason=reason,
             actor=actor,
-            key=f"short-{hashlib.sha256(stands.encode()).hexdigest()[:24]}",
+            key=f"short-{stands}",
             at=self.floor.clock(),
             cause=f"walk:{walk.walk_id}",
         )
         try:
-            self.floor.inventory.move(movement)
+            inventory, now = self.floor.inventory, movement.at
+            count = asked_by_short(inventory, walk.facility, stop.bin, stop.sku, f"walk:{stands}", actor, now)
+            movements.move(inventory, movement, count)
         except errors.Conflict:
             return False
         telemetry.count("ShortPicks")
@@ -249,9 +255,11 @@ class Walking:
             if seen.state != "ending":
                 return None
             for shipment_id, parcel in self._parcels(seen).items():
-                if parcel.status is ShipmentStatus.CANCELLED:
+                # What was brought before the parcel was cancelled is put back on its order's account.
+                if parcel.status is ShipmentStatus.CANCELLED and seen.walk_id not in parcel.walked:
                     seen = seen.at_most(shipment_id, {})
-            return replace(seen, state="picked", lease_until=""), [self.walks.less_in_process(seen)]
+            back = put_back_of_walk(self.walks.table, seen.walk_id, seen.facility, seen.put_back, self.floor.clock())
+            return replace(seen, state="picked", lease_until=""), [self.walks.less_in_process(seen), *back]
 
         done = self.walks.change(walk.walk_id, ended)
         telemetry.count("WalksPicked")
@@ -299,6 +307,8 @@ class Walking:
             if walk.walk_id in parcel.walks:
                 wanted = {sku: units - parcel.picked.get(sku, 0) for sku, units in parcel.required.items()}
                 walk = walk.at_most(shipment_id, wanted)
+            elif walk.walk_id in parcel.walked:
+                walk = walk.done_with(shipment_id)
             else:
                 walk = walk.at_most(shipment_id, {})
         return walk
@@ -314,6 +324,12 @@ class Walking:
     def _view(self, walk: Walk) -> dict[str, Any]:
         skus = sorted({stop.sku for stop in walk.stops})
         return walk_view(walk, self.floor.inventory.products(skus))
+
+
+def _stands(walk: Walk, stop: Stop, quantity: int) -> str:
+    """Names a short by the stop as it stood, so that a repeat is the same one."""
+    told = f"{walk.walk_id}|{stop.bin}|{stop.sku}|{stop.quantity}|{stop.picked}|{quantity}"
+    return hashlib.sha256(told.encode()).hexdigest()[:24]
 
 
 def part_of(walk: Walk, shipment_id: str) -> WalkPart:

@@ -145,6 +145,20 @@ class Walk:
             stops.append(stop)
         return replace(self, stops=tuple(stop for stop in stops if stop.need), put_back=dict(+back))
 
+    def done_with(self, shipment_id: str) -> Walk:
+        """The walk with nothing more to pick for a parcel that has what was got for it."""
+        stops = (
+            replace(
+                stop,
+                need={
+                    each: stop.got.get(each, 0) if each == shipment_id else units for each, units in stop.need.items()
+                },
+            )
+            for stop in self.stops
+        )
+        kept = (replace(stop, need={each: units for each, units in stop.need.items() if units}) for stop in stops)
+        return replace(self, stops=tuple(stop for stop in kept if stop.need))
+
     def at_bin(self, name: str) -> Walk:
         """The picker stands at a bin. Raises ``Conflict`` (wrong_bin) when there is nothing to pick there."""
         if not any(stop.bin == name and stop.remaining for stop in self.stops):

@@ -24,6 +24,7 @@ from oms.fulfillment.walking import Walking
 from oms.fulfillment.walks import DynamoWalks, Stop, Walk, floor_key
 from oms.inventory.model import DOCK
 from oms.inventory.store import DynamoInventory
+from oms.orders.model import Payment
 from oms.orders.store import DynamoOrders
 from oms.runtime import errors, telemetry
 from oms.runtime.clock import Clock, to_text
@@ -143,7 +144,12 @@ class PlanWork:
         skus = {sku for shipment in shipments for sku in shipment.required}
         places = self.inventory.locations_at(request.facility, sorted(skus))
         left = {sku: dict(place.pickable) for sku, place in places.items()}
-        return [waiting_of(shipment, left) for shipment in sorted(shipments, key=work_rank)]
+        ids = list(dict.fromkeys(shipment.order_id for shipment in shipments))
+        orders = {order.order_id: order for order in self.orders.read_all(ids)}
+        return [
+            replace(waiting_of(shipment, left), due=due_of(shipment, orders[shipment.order_id].payment))
+            for shipment in sorted(shipments, key=work_rank)
+        ]
 
     # ---- releasing -------------------------------------------------------------------------------------------------
 
@@ -335,6 +341,15 @@ def waiting_of(shipment: Shipment, left: Mapping[str, dict[str, int]]) -> Waitin
             last = _bin(next(reversed(bins), DOCK))
             places[last, sku] = places.get((last, sku), 0) + units
     return Waiting(shipment.shipment_id, places, work_rank(shipment), shipment.codes)
+
+
+def due_of(shipment: Shipment, payment: Payment) -> str:
+    """Until when a parcel has to leave: the collection that it has to catch, unless the customer's bank lets go of the
+    money before. Then it is the first collection that it can catch, or that very moment if even this comes too late."""
+    lapses = payment.authorized_until if payment.authorized else ""
+    if not lapses or "" < shipment.ship_by <= lapses:
+        return shipment.ship_by
+    return shipment.carrier_cutoff if "" < shipment.carrier_cutoff <= lapses else lapses
 
 
 def _bin(name: str) -> str:

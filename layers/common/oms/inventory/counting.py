@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from oms.inventory import alerts, movements, operations
@@ -35,19 +36,7 @@ class CountStock:
         def plan() -> operations.Step:
             for sku in skus:
                 movements.stocked(self.inventory, sku)
-            item: Item = {
-                "pk": f"COUNT#{count_id}",
-                "sk": "COUNT",
-                "entity": "count",
-                "count_id": count_id,
-                **told,
-                "results": {},
-                "state": "open",
-                "asked_by": actor,
-                "asked_at": to_text(now),
-                "version": 1,
-                **_queued(facility, to_text(now), count_id),
-            }
+            item = _asked(count_id, told, actor, now)
             return _blind(item), [self.inventory.table.put("count", item)]
 
         return operations.carry_out(self.inventory, "count", key, told, now, plan)
@@ -134,6 +123,34 @@ class CountStock:
         if item is None:
             raise errors.NotFound("There is no such count.")
         return item
+
+
+def asked_by_short(
+    inventory: DynamoInventory, facility: str, bin: str, sku: str, cause: str, actor: str, now: datetime
+) -> list[Write]:
+    """The action that asks for a count of the bin where units were not found, in the transaction that says so: once a
+    ``cause``, however many parcels go short by it."""
+    count_id = operations.id_of("count", f"{cause}|{bin}|{sku}")
+    if inventory.table.get(f"COUNT#{count_id}", "COUNT"):
+        return []
+    told = {"facility": facility, "bin": bin, "skus": [sku], "reason": "a pick was short"}
+    return [inventory.table.put("count", _asked(count_id, told, actor, now))]
+
+
+def _asked(count_id: str, told: Mapping[str, Any], actor: str, now: datetime) -> Item:
+    return {
+        "pk": f"COUNT#{count_id}",
+        "sk": "COUNT",
+        "entity": "count",
+        "count_id": count_id,
+        **told,
+        "results": {},
+        "state": "open",
+        "asked_by": actor,
+        "asked_at": to_text(now),
+        "version": 1,
+        **_queued(told["facility"], to_text(now), count_id),
+    }
 
 
 def _queued(facility: str, at: str, count_id: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ comes in is offered to waiting orders first (``backorders``); what goes away mus
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,8 +33,8 @@ class Effect:
     """Bins whose count must still be what it was."""
 
 
-def move(inventory: DynamoInventory, movement: Movement) -> dict[str, Any]:
-    """Carry out a movement once per key and return its record.
+def move(inventory: DynamoInventory, movement: Movement, more: Sequence[Write] = ()) -> dict[str, Any]:
+    """Carry out a movement once per key, with what else belongs to it (``more``), and return its record.
 
     receive and return_ add; adjust adds or removes; damage and quarantine set units aside, release takes them back
     from quarantine, scrap lets damaged ones go; count sets a bin to what was counted; put_away changes the bin; consign
@@ -49,7 +49,7 @@ def move(inventory: DynamoInventory, movement: Movement) -> dict[str, Any]:
             return _replayed(movement, done)
         effect = effect_of(movement, inventory.location(movement.sku, movement.facility))
         record = record_of(movement, effect)
-        writes = [_marker(inventory, movement, record), *writes_of(inventory, product, movement, effect)]
+        writes = [_marker(inventory, movement, record), *writes_of(inventory, product, movement, effect), *more]
         try:
             inventory.table.transact(writes)
         except ConditionsFailed as failed:

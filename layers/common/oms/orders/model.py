@@ -206,8 +206,6 @@ class Order:
     runs: int = 0
     """How often fulfilment began anew after it had stopped: names the order's latest workflow run."""
     shipments: int = 0
-    allocated_day: str = ""
-    """The day on which its first parcel was planned, by which routing finds the latest orders again."""
     backordered_at: str = ""
     """Since when a remainder waits for stock while the rest goes ahead."""
     delivered_at: str = ""
