@@ -193,6 +193,11 @@ class Client:
         path = f"/_sim/listings/{quote(sku, safe='')}"
         return int(self.sim(channel, "GET", path).expect(200)["quantity"])
 
+    def mails(self, placed: Mapping[str, Any]) -> dict[str, str]:
+        """The mails about an order that reached its customer's mailbox: whom each went to, by its subject."""
+        told = self.request("GET", f"{self.endpoints['mailbox']}_sim/mails").expect(200)["mails"]
+        return {mail["subject"]: mail["to"] for mail in told if mail["tags"].get("order") == placed["order_id"]}
+
     # ---- the cloud -----------------------------------------------------------------------------------------------
 
     def aws(self, service: str) -> Any:

@@ -114,6 +114,7 @@ class Story:
         self.client.pay(placed).expect(200)
         self.stage.tell("she pays by card; Stripe sends its signed webhook")
         self._until("the order is paid and confirmed", lambda: self._payment(placed) == "captured")
+        self._told_by_mail(placed, "is confirmed")
         return placed
 
     def ship(self, placed: Mapping[str, Any]) -> None:
@@ -131,6 +132,7 @@ class Story:
         (parcel,) = self._shipped(placed)
         self.outcome.tracking = parcel["tracking_number"]
         self.stage.tell(f"the order shows its tracking: {parcel['carrier']} {parcel['tracking_number']}")
+        self._told_by_mail(placed, "is on its way")
         self._until("the order is completed", lambda: self.client.order(placed)["status"] == "completed")
 
     def _try_a_wrong_scan(self, task_id: str) -> None:
@@ -218,6 +220,12 @@ class Story:
                 order = self.client.order_as_staff(task["order_id"])
                 orders[order["channel"]] = order
         return orders
+
+    def _told_by_mail(self, placed: Mapping[str, Any], what: str) -> None:
+        """Wait until the customer's mailbox holds the mail, sent to her."""
+        subject = f"Order {placed['order_id'][:8].upper()} {what}"
+        to = checkout()["customer"]["email"]
+        self._until(f"Ada has a mail: “{subject}”", lambda: self.client.mails(placed).get(subject) == to)
 
     def _payment(self, placed: Mapping[str, Any]) -> str:
         return str(self.client.order(placed)["payment"]["status"])

@@ -147,12 +147,14 @@ def _letter(letter: Letter) -> str:
             ("From", letter.sender),
             ("To", letter.to),
             ("Sent", _time(letter.at)),
-            ("Tags", json.dumps(dict(letter.tags))),
+            ("Tags", ", ".join(f"{name} {value}" for name, value in letter.tags.items())),
         )
     )
+    page = html.escape(letter.html)
     return (
         f"<p><a href='../'>← all mails</a></p><table class=facts>{facts}</table><div class=both>"
-        f"<section><h2>HTML</h2><iframe sandbox src='{letter.id}/html'></iframe></section>"
+        f"<section><h2>HTML <a href='{letter.id}/html'>alone</a></h2>"
+        f"<iframe sandbox='allow-same-origin' title='the mail as a page' srcdoc='{page}'></iframe></section>"
         f"<section><h2>Plain text</h2><pre>{html.escape(letter.text)}</pre></section></div>"
     )
 
@@ -176,8 +178,10 @@ h1{font-size:22px} h2{font-size:14px;color:#64748b;font-weight:600} a{color:#1d4
 .row{display:grid;grid-template-columns:240px 1fr auto;gap:16px;padding:12px 16px;color:inherit;text-decoration:none}
 .row+.row{border-top:1px solid #e2e8f0} .row:hover{background:#f1f5f9}
 .subject{font-weight:600} .to,.at{color:#64748b} .at{white-space:nowrap;font-size:13px}
+h2 a{font-weight:400;margin-left:8px}
 .facts th{text-align:left;color:#64748b;font-weight:400;padding-right:16px}
 .both{display:grid;grid-template-columns:3fr 2fr;gap:20px} iframe{width:100%;height:820px}
 iframe,pre{border:1px solid #e2e8f0;border-radius:8px;background:#fff;box-sizing:border-box;margin:0}
 pre{padding:16px;white-space:pre-wrap;font-size:13px}
+@media(max-width:760px){.row,.both{grid-template-columns:minmax(0,1fr)} .row{gap:2px}}
 </style>"""
