@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oms.runtime import errors
+from oms.runtime import errors, telemetry
 from oms.runtime.batch import process_queue, process_stream
 from oms.runtime.dynamo import ConditionsFailed, Contention, Table, from_item, to_item
 from oms.runtime.http import ApiRequest, ApiResponse, dispatch
@@ -22,6 +22,7 @@ from oms.runtime.outbound import HttpRequest, HttpResponse, Unreachable
 from oms.runtime.secrets import Secrets
 from oms.runtime.settings import Settings, SettingsInvalid
 from oms.runtime.staff import StaffTokens
+from tests.support.logs import everything_said
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**18), 10**18) | st.text(max_size=9) | st.binary(max_size=9),
@@ -261,3 +262,27 @@ def test_any_other_token_is_not(token: str) -> None:
 def test_keys_that_cannot_be_had_are_not_the_callers_fault() -> None:
     with pytest.raises(errors.Unavailable):
         staff_tokens([], up=False).claims(signed())
+
+
+def test_a_log_line_tells_an_error_without_its_words() -> None:
+    refused = ClientError({"Error": {"Code": "ValidationException", "Message": "bad: ada@example.com"}}, "PutItem")
+    with everything_said() as said:
+        try:
+            try:
+                raise refused
+            except ClientError as cause:
+                cause.add_note("while nobody looked")
+                raise KeyError("ada@example.com") from cause
+        except KeyError:
+            telemetry.logger.exception("record_failed", record="m")
+        telemetry.logger.info("nothing_failed")
+    failed, fine = (json.loads(line) for line in said.getvalue().splitlines())
+    assert "ada@example.com" not in failed["exception"].replace('raise KeyError("ada@example.com")', "")
+    first, last = (
+        failed["exception"].index("ClientError ValidationException"),
+        failed["exception"].index("builtins.KeyError"),
+    )
+    assert first < last
+    assert "test_runtime.py" in failed["exception"]
+    assert failed["exception_name"] == "KeyError"
+    assert "exception" not in fine

@@ -82,11 +82,13 @@ class ChannelApi:
         if 200 <= response.status < 300 or response.status in also:
             return response
         said = f"{self._name} answered {response.status} to {method} {path}: {refusal_text(response)}"
+        refusal: Exception = ChannelRefused(said)
         if response.status == 429:
-            raise ChannelThrottled(said, self._retry_after(response))
-        if response.status >= 500 or response.status in (401, 408, 409):
-            raise ChannelUnavailable(said)
-        raise ChannelRefused(said)
+            refusal = ChannelThrottled(said, self._retry_after(response))
+        elif response.status >= 500 or response.status in (401, 408, 409):
+            refusal = ChannelUnavailable(said)
+        refusal.add_note(f"{self._name} answered {response.status} to {method}")
+        raise refusal
 
     def _learn(self, response: HttpResponse) -> None:
         told = {name: response.headers.get(name, "") for name in _QUOTA_HEADERS}

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from oms.fulfillment.facilities import facilities
 from oms.fulfillment.floor import Floor
 from oms.fulfillment.floorplan import FloorPlan, floor_plan
 from oms.fulfillment.planning import Arrangement, Release, Waiting, arrange
@@ -94,8 +95,10 @@ class PlanWork:
     def release(self, request: WaveRequest) -> dict[str, Any]:
         """Plan and release a wave; the same key finds the wave it made and finishes what was not released yet.
 
-        Raises ``IdempotencyKeyReused``.
+        Raises ``IdempotencyKeyReused``, and ``NotFound`` for a facility that nobody entered.
         """
+        if not facilities(self.inventory, [request.facility]):
+            raise errors.NotFound("There is no such facility.")
         plan = floor_plan(self.inventory, request.facility)
         wave = self._find(request.wave_id) or self._begun(request, self._arranged(request, plan))
         if wave["digest"] != request.digest():
