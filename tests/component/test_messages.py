@@ -12,6 +12,8 @@ from local.simulators.core import Delivery, Request
 from local.simulators.ses import SesCore
 from oms.messages.notifier import Mail, NotSent, Refused, Uncertain
 from oms.runtime.dynamo import to_item
+from tests.component.test_returns import after_sales, ask
+from tests.support.floor import Floor
 from tests.support.shop import Answer, Context, Shop
 
 
@@ -146,6 +148,23 @@ def test_what_is_not_wanted_or_cannot_arrive_is_claimed_and_not_sent(
     (item,) = shop.app.orders.parts(paid.body["order_id"], "MAIL#")
     assert (item["status"], item["reason"], mailbox.mails) == ("suppressed", "address bounced", [])
     assert "ada" not in str(item).lower()
+
+
+def test_who_sends_something_back_gets_the_label_by_mail(shop: Shop, mailbox: Mailbox) -> None:
+    floor = Floor(shop)
+    shop.stock_up("SHIRT", 10)
+    order = shop.place()
+    shop.pay(order)
+    shop.deliver_all()
+    floor.do_all()
+    assert ask(shop, order, (1, 1, "too_small")).body["status"] == "approved"
+    label = after_sales(shop, order, "POST /orders/{id}/returns/{number}/label", number="1").body["label"]
+    events = shop.app.orders.parts(order.body["order_id"], "EVENT#")
+    assert events[-1]["type"] == "ReturnLabelled"
+    for _ in range(2):
+        assert notify(shop, order, events[-1]["n"])
+    assert told(shop, order) == [("confirmed", "sent"), ("return_label", "sent"), ("shipped", "sent")]
+    assert label["tracking_number"] in mailbox.mails[-1].text
 
 
 # ---- what staff see and do -----------------------------------------------------------------------------------------

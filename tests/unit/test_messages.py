@@ -17,6 +17,7 @@ from oms.messages.notifier import Mail, NotSent, Refused, Uncertain
 from oms.messages.rendering import Merchant, render
 from oms.messages.ses import SesNotifier
 from oms.orders.model import Line, Order, Payment, Status, Totals
+from oms.orders.returning import Return, ReturnLabel, ReturnLine, ReturnStatus
 from oms.runtime.clock import to_text
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -99,13 +100,24 @@ PARCEL = Shipment(
     units=(Unit(1, "SHIRT", 2),),
     label=Label("USPS", "Priority", "9400 1&2", "trk", "https://label", 700, "USD"),
 )
+BACK = Return(
+    order_id="o",
+    number=1,
+    status=ReturnStatus.APPROVED,
+    lines=(ReturnLine(1, 2, "too_small"),),
+    requested_by="customer",
+    requested_at=to_text(NOW),
+    deadline=to_text(NOW + timedelta(days=14)),
+    label=ReturnLabel("USPS", "9400 1&2", "trk", "https://label/?a=1&b=2", 700, "USD"),
+)
 DATA: dict[str, dict[str, Any]] = {"lines_cancelled": {"units": {"2": 1}, "refund": 900}, "refunded": {"amount": 900}}
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_message_reads_whole_as_text_and_as_a_page(kind: str) -> None:
     told = Due(kind, "order", 1, to_text(NOW), DATA.get(kind, {}))
-    mail = render(told, an_order(), SHOP, {"SHIRT": "A <shirt>"}, PARCEL if kind == "shipped" else None)
+    parcel = PARCEL if kind == "shipped" else None
+    mail = render(told, an_order(), SHOP, {"SHIRT": "A <shirt>"}, parcel, BACK if "return" in kind else None)
     assert "BBD5BA71" in mail.subject
     assert "\n" not in mail.subject
     for whole in (mail.text, mail.html):
@@ -125,6 +137,23 @@ def test_a_parcel_is_told_with_its_own_items_and_its_tracking() -> None:
     assert "tLabels=9400%201%262" in mail.text
     assert "9400 1&amp;2" in mail.html
     assert "Part of your order" in mail.text
+
+
+def test_a_return_is_told_with_what_comes_back_until_when_and_its_label() -> None:
+    mail = render(Due("return_label", "1", 9, to_text(NOW), {}), an_order(), SHOP, {}, None, BACK)
+    assert "The label: https://label/?a=1&b=2" in mail.text
+    assert "give it to USPS by 7 December 2026, 09:00 UTC" in mail.text
+    assert "2 × SHIRT" in mail.text
+    assert "MUG" not in mail.text
+    assert 'href="https://label/?a=1&amp;b=2"' in mail.html
+
+
+def test_a_return_that_is_approved_at_once_is_told_by_its_label_and_one_that_waited_also_by_itself() -> None:
+    order = an_order(Status.COMPLETED)
+    at_once = [*happened("ReturnRequested", **{"return": 1}), *happened("ReturnLabelled", **{"return": 1})]
+    assert due(order, at_once) == [("return_label", "1")]
+    waited = [*happened("ReturnApproved", **{"return": 2}), *happened("ReturnLabelled", **{"return": 2})]
+    assert due(order, waited) == [("return_approved", "2"), ("return_label", "2")]
 
 
 def test_cancelled_lines_are_told_with_what_is_given_back() -> None:

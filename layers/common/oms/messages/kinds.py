@@ -36,6 +36,9 @@ KINDS: Mapping[str, Kind] = {
         Kind("cancelled", ("OrderCancelled",), required=True),
         Kind("shipped", ("ShipmentShipped",)),
         Kind("refunded", ("RefundSent",), required=True),
+        # Whose return is approved when he asks for it has read so in the answer.
+        Kind("return_approved", ("ReturnApproved",), required=True),
+        Kind("return_label", ("ReturnLabelled",), required=True),
     )
 }
 
@@ -89,5 +92,7 @@ def _about(kind: str, order: Order, event: Mapping[str, Any], now: datetime) -> 
             return "order" if order.status is Status.CANCELLED else None
         case "shipped":
             return str(event["data"]["shipment"])
+        case "return_approved" | "return_label":
+            return str(event["data"]["return"])
         case _:
             return str(event["n"])

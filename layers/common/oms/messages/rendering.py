@@ -23,6 +23,8 @@ from oms.runtime.clock import from_text
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from oms.orders.returning import Return
+
 _BLANK_LINES = re.compile(r"\n[ \n]*\n\n|\n( *\n){2,}")
 _TEMPLATES = Path(__file__).parent / "templates"
 _TRACKING: Mapping[str, str] = {
@@ -57,11 +59,17 @@ class Rendered:
 
 
 def render(
-    due: Due, order: Order, merchant: Merchant, titles: Mapping[str, str], shipment: Shipment | None = None
+    due: Due,
+    order: Order,
+    merchant: Merchant,
+    titles: Mapping[str, str],
+    shipment: Shipment | None = None,
+    coming: Return | None = None,
 ) -> Rendered:
-    """The message as it stands now. ``titles`` are the catalogue's, by SKU; ``shipment`` is the parcel it is about."""
+    """The message as it stands now. ``titles`` are the catalogue's, by SKU; ``shipment`` is the parcel that it is
+    about, ``coming`` the return."""
     speaks = language(merchant.language)
-    facts = _facts(due, order, merchant, titles, shipment, speaks)
+    facts = _facts(due, order, merchant, titles, shipment, coming, speaks)
     text = _environment("text").get_template(f"{speaks.code}/{due.kind}.txt")
     subject = " ".join("".join(text.blocks["subject"](text.new_context(facts))).split())
     html = _environment("html").get_template(f"{speaks.code}/{due.kind}.html").render(facts, subject=subject)
@@ -84,7 +92,13 @@ def _environment(kind: str) -> Environment:
 
 
 def _facts(
-    due: Due, order: Order, merchant: Merchant, titles: Mapping[str, str], shipment: Shipment | None, speaks: Language
+    due: Due,
+    order: Order,
+    merchant: Merchant,
+    titles: Mapping[str, str],
+    shipment: Shipment | None,
+    coming: Return | None,
+    speaks: Language,
 ) -> dict[str, Any]:
     zone = _zone(merchant.zone)
 
@@ -109,7 +123,7 @@ def _facts(
             "placed_at": moment(order.placed_at),
             "expires_at": moment(order.expires_at),
         },
-        "lines": list(_lines(due, order, titles, shipment, money)),
+        "lines": list(_lines(due, order, titles, shipment, coming, money)),
         "totals": {
             "goods": money(totals.items),
             "shipping": money(totals.shipping),
@@ -119,6 +133,7 @@ def _facts(
         },
         "address": _address(order.address),
         "parcel": _parcel(order, shipment),
+        "back": {"by": moment(coming.deadline) if coming else "", "label": coming.label if coming else None},
         "refund": money(owed_back) if owed_back else "",
         "paid": money(order.payment.captured),
         "given_back": money(order.payment.refunded),
@@ -130,7 +145,19 @@ def order_number(order: Order) -> str:
     return order.external_id or order.order_id[:8].upper()
 
 
-def _lines(due: Due, order: Order, titles: Mapping[str, str], shipment: Shipment | None, money: Any) -> Any:
+def _lines(
+    due: Due,
+    order: Order,
+    titles: Mapping[str, str],
+    shipment: Shipment | None,
+    coming: Return | None,
+    money: Any,
+) -> Any:
+    if coming is not None:
+        for each in coming.lines:
+            sku = order.lines[each.line - 1].sku
+            yield {"title": titles.get(sku, sku), "sku": sku, "quantity": each.quantity, "amount": ""}
+        return
     if shipment is not None:
         for unit in shipment.units:
             yield {"title": titles.get(unit.sku, unit.sku), "sku": unit.sku, "quantity": unit.quantity, "amount": ""}

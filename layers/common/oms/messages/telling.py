@@ -19,6 +19,7 @@ from oms.messages.notifier import Mail, Notifier, NotSent, Refused, Uncertain
 from oms.messages.preferences import KeepPreferences
 from oms.messages.rendering import Merchant, render
 from oms.orders.model import Order
+from oms.orders.returning import return_from_item, return_key
 from oms.orders.store import DynamoOrders, order_key
 from oms.runtime import errors, telemetry
 from oms.runtime.clock import Clock, from_text, to_text
@@ -158,14 +159,17 @@ class TellCustomers:
         return ""
 
     def _mail(self, order: Order, due: Due, copy: int) -> Mail:
-        shipment = None
+        shipment, coming = None, None
         if due.kind == "shipped":
             number = int(due.about)
             item = self.orders.table.get(order_key(order.order_id), f"SHIPMENT#{number:03d}")
             shipment = shipment_from_item(item) if item else None
+        if due.kind in ("return_approved", "return_label"):
+            item = self.orders.table.get(*return_key(order.order_id, int(due.about)))
+            coming = return_from_item(item) if item else None
         skus = {line.sku for line in order.lines} | ({unit.sku for unit in shipment.units} if shipment else set())
         titles = {sku: product.title for sku, product in self.inventory.products(sorted(skus)).items()}
-        rendered = render(due, order, self.merchant, titles, shipment)
+        rendered = render(due, order, self.merchant, titles, shipment, coming)
         tags = {"order": order.order_id, "mail": f"{due.kind}-{due.about}-{copy}"}
         return Mail(order.customer["email"], rendered.subject, rendered.text, rendered.html, tags)
 
