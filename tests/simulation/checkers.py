@@ -10,10 +10,11 @@ import base64
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from oms.fulfillment import shipments as parcels
+from oms.fulfillment import walks
 from oms.messages.kinds import CHANNELS_THAT_TELL, KINDS, TOO_LATE, due_messages
 from oms.orders import history, returning
 from oms.orders.model import NEXT, OPEN, Status
@@ -65,6 +66,8 @@ class Books:
     holders: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """SKU to the orders that hold or held some of it."""
     tasks: set[Key] = field(default_factory=set)
+    walks: set[Key] = field(default_factory=set)
+    """Walks that have not ended."""
     """Shipments with an open task."""
     held: set[str] = field(default_factory=set)
     """Orders under a hold."""
@@ -99,6 +102,8 @@ class Books:
         if key[1].startswith("SHIPMENT#"):
             task = (new or {}).get("task") or {}
             (self.tasks.add if task.get("state") == "open" else self.tasks.discard)(key)
+        if key[1] == "WALK":
+            (self.walks.add if (new or {}).get("state") in walks.OPEN else self.walks.discard)(key)
         if key[1] == "ORDER":
             (self.held.add if (new or {}).get("holds") else self.held.discard)(key[0])
         if new is None:
@@ -682,6 +687,66 @@ def done_tasks_saw_everything(books: Books, changes: list[Change]) -> None:
 
 
 @safety
+def a_parcel_is_on_one_walk(books: Books, changes: list[Change]) -> None:
+    """A parcel names at most one walk (nobody here has zones), which has not ended and knows the parcel."""
+    touched: dict[str, Item] = {}
+    for change in changes:
+        if change.entity == "shipment" and change.new and change.new.get("walks"):
+            touched[change.new["shipment_id"]] = change.new
+        if change.entity == "walk" and change.new:
+            for shipment_id in change.new["shipments"]:
+                order_id, _, number = shipment_id.rpartition(".")
+                item = books.order(f"ORDER#{order_id}").get(f"SHIPMENT#{int(number):03d}", {})
+                if item.get("walks"):
+                    touched[shipment_id] = item
+    for shipment_id, item in touched.items():
+        name = "a_parcel_is_on_one_walk"
+        require(len(item["walks"]) == 1, name, f"{shipment_id} is on {item['walks']}")
+        walk = books.items["OrdersTable"].get((f"WALK#{item['walks'][0]}", "WALK"))
+        known = walk is not None and walk["state"] in walks.OPEN and shipment_id in walk["shipments"]
+        require(known, name, f"{shipment_id} names {item['walks'][0]}, which is {walk and walk['state']}")
+
+
+@safety
+def a_unit_is_picked_once(books: Books, changes: list[Change]) -> None:
+    """No walk gets more for a parcel than it needs, and no parcel has more than belongs in it."""
+    for change in changes:
+        if change.entity == "walk" and change.new:
+            for stop in walks.walk_from_item(change.new).stops:
+                over = {each: units for each, units in stop.got.items() if units > stop.need.get(each, 0)}
+                require(not over, "a_unit_is_picked_once", f"{change.key[0]} at {stop.bin}: {over} too many")
+        if change.entity == "shipment" and change.new:
+            parcel = parcels.shipment_from_item(change.new)
+            over = {sku: units for sku, units in parcel.picked.items() if units > parcel.required.get(sku, 0)}
+            require(not over, "a_unit_is_picked_once", f"{change.key}: {over} picked of {parcel.required}")
+
+
+@safety
+def leases_are_never_shared(books: Books, changes: list[Change]) -> None:
+    """A walk changes hands only after its lease, by the clock of whoever takes it, or when it was given up."""
+    for change in changes:
+        if change.entity != "walk" or change.new is None or change.old is None:
+            continue
+        before, after = walks.walk_from_item(change.old), walks.walk_from_item(change.new)
+        if before.picker and after.picker and before.picker != after.picker:
+            taken = from_text(after.lease_until) - timedelta(minutes=after.lease_minutes)
+            told = f"{change.key[0]}: {after.picker} took it from {before.picker} before {before.lease_until}"
+            require(taken >= from_text(before.lease_until), "leases_are_never_shared", told)
+
+
+@safety
+def work_in_process_is_counted(books: Books, changes: list[Change]) -> None:
+    """A floor counts the units of the walks that have not ended, no more and no less."""
+    floors = {change.new["facility"] for change in changes if change.entity == "walk" and change.new}
+    floors |= {change.key[0].removeprefix("FLOOR#") for change in changes if change.entity == "floor"}
+    for facility in floors:
+        counted = books.items["OrdersTable"].get((f"FLOOR#{facility}", "FLOOR"), {}).get("units", 0)
+        items = [books.items["OrdersTable"][key] for key in books.walks]
+        units = sum(item["released"] for item in items if item["facility"] == facility)
+        require(counted == units, "work_in_process_is_counted", f"{facility} counts {counted}, its walks {units}")
+
+
+@safety
 def held_orders_do_not_leave(books: Books, changes: list[Change]) -> None:
     """No parcel leaves while anything holds its order."""
     for change in changes:
@@ -893,6 +958,12 @@ def marketplaces_know_their_parcels(books: Books) -> None:
         require(
             numbers == ours, "marketplaces_know_their_parcels", f"{pk}: shipped {ours}, the channel knows {numbers}"
         )
+
+
+@liveness
+def walks_end(books: Books) -> None:
+    """Every walk has been picked or taken back."""
+    require(not books.walks, "walks_end", f"{sorted(books.walks)} have not ended")
 
 
 @liveness

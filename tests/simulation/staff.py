@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from oms.fulfillment.carrier import Address
 from oms.orders.store import order_from_item
+from oms.runtime.clock import from_text, to_text
 from tests.simulation.checkers import Key, Violation
 from tests.simulation.scheduler import Task
 from tests.simulation.system import Reply
@@ -65,8 +67,13 @@ class Floor(_People):
             key
             for key in books.tasks
             if key not in self._busy
+            and not self._is_left_to_walkers(books.items["OrdersTable"][key])
             and (self.world.healed or self._ignored.get(key) != books.items["OrdersTable"][key]["task"]["token"])
         )
+
+    def _is_left_to_walkers(self, item: dict[str, Any]) -> bool:
+        planned = item["facility"] in self.world.planned and not self.world.healed
+        return bool(item["task"]["kind"] == "pick" and (item.get("walks") or planned))
 
     def ready(self, now: float) -> bool:
         return bool(self._open())
@@ -141,6 +148,142 @@ class Floor(_People):
                 groups=("warehouse",),
                 body=body,
                 headers=headers,
+            )
+            if reply.status < 500:
+                break
+            self.world.system.scheduler.sleep(2.0)
+        return reply
+
+
+class Walkers(_People):
+    """Pickers on walks, who err, and whose batteries die."""
+
+    name = "walkers"
+    PICKERS = ("kim", "lee")
+    _waves = 0
+
+    def _plan(self, facility: str, planner: str) -> None:
+        reply = self._call("pat", "POST /warehouse/{facility}/waves", {}, key=f"{planner} wave", facility=facility)
+        self.world.tally[f"wave answered {reply.status}"] += 1
+        if reply.ok and self.world.rng.random() < 0.1:
+            self._call("pat", "POST /warehouse/waves/{id}/cancel", id=reply.body["wave_id"])
+
+    def _errands(self, now: float) -> list[tuple[str, str]]:
+        """(facility, picker) of walks that somebody may take or go on with."""
+        books = self.world.inspector.books
+        items = [books.items["OrdersTable"][key] for key in sorted(books.walks)]
+        moment = to_text(datetime.fromtimestamp(now, UTC))
+        return sorted(
+            {
+                (item["facility"], picker)
+                for item in items
+                for picker in self.PICKERS
+                if item["state"] in ("open", "ending")
+                and (item.get("lease_until", "") <= moment or item.get("picker") == f"staff:{picker}")
+                and (item["facility"], picker) not in self._busy
+            }
+        )
+
+    def _unplanned(self) -> list[str]:
+        """Floors with parcels that nobody has planned, while two planners may be at it at once."""
+        books = self.world.inspector.books
+        items = [books.items["OrdersTable"][key] for key in sorted(books.tasks)]
+        waiting = {item["facility"] for item in items if item["task"]["kind"] == "pick" and not item.get("walks")}
+        planning = Counter(facility for facility, who in self._busy if who.startswith("planner"))
+        return sorted(facility for facility in waiting & self.world.planned if planning[facility] < 2)
+
+    def ready(self, now: float) -> bool:
+        return bool(self._errands(now) or (self._unplanned() and not self.world.healed))
+
+    def idle(self) -> bool:
+        return not self._busy and not self.world.inspector.books.walks
+
+    def next_time(self, now: float) -> float | None:
+        if self.ready(now):
+            return now
+        books = self.world.inspector.books
+        leases = [books.items["OrdersTable"][key].get("lease_until", "") for key in books.walks]
+        moments = [from_text(until).timestamp() + 0.001 for until in leases if until]
+        return min(moments) if moments else None
+
+    def deliver(self, now: float) -> None:
+        errands, rng = self._errands(now), self.world.rng
+        unplanned = [] if self.world.healed else self._unplanned()
+        if unplanned and (not errands or rng.random() < 0.3):
+            floor, self._waves = unplanned[rng.randrange(len(unplanned))], self._waves + 1
+            planner = f"planner {self._waves}"
+            self._errand(planner, (floor, planner), lambda: self._plan(floor, planner))
+            return
+        facility, picker = errands[rng.randrange(len(errands))]
+        self._errand(f"walker {picker}", (facility, picker), lambda: self._walk(facility, picker))
+
+    def _walk(self, facility: str, picker: str) -> None:
+        world, rng = self.world, self.world.rng
+        books = world.inspector.books
+        for key in sorted(books.walks):
+            item = books.items["OrdersTable"][key]
+            if item["state"] == "ending" and item["facility"] == facility:
+                self._call(picker, "POST /warehouse/walks/{id}/complete", id=item["walk_id"])
+                return
+        reply = self._call(picker, "POST /warehouse/{facility}/next", facility=facility)
+        if not reply.ok or not reply.body["walk"]:
+            return
+        walk = reply.body["walk"]
+        for stop in walk["stops"]:
+            for into in stop["into"]:
+                for number in range(into["picked"], into["quantity"]):
+                    if not world.healed and rng.random() < 0.08:
+                        self._stop_early(walk, stop, picker)
+                        return
+                    if not self._pick(walk, stop, into, number, picker):
+                        return
+        world.system.scheduler.sleep(rng.choice((0.0, 1.0, 60.0)))
+        done = self._call(picker, "POST /warehouse/walks/{id}/complete", id=walk["walk_id"])
+        world.tally[f"walk completed with {done.status}"] += 1
+
+    def _pick(self, walk: Any, stop: Any, into: Any, number: int, picker: str) -> bool:
+        rng = self.world.rng
+        route = "POST /warehouse/walks/{id}/scans"
+        if rng.random() < 0.08:
+            wrong = {"sku": "NOTHING", "bin": stop["bin"]} if stop["bin"] else {"sku": "NOTHING"}
+            if self._call(picker, route, wrong, id=walk["walk_id"]).ok:
+                raise Violation("wrong_items_are_refused", f"NOTHING was taken on {walk['walk_id']}")
+        scan = {"sku": stop["sku"], **({"bin": stop["bin"]} if stop["bin"] else {})}
+        if walk["method"] == "cluster":
+            tote = f"T-{walk['walk_id']}-{into['slot']}"
+            scan |= {"tote": tote, "slot": into["slot"]}
+        key = f"{walk['walk_id']}-{stop['sku']}-{stop['bin']}-{into['slot']}-{number}"
+        reply = self._call(picker, route, scan, key=key, id=walk["walk_id"])
+        if reply.ok and rng.random() < 0.1:
+            again = self._call(picker, route, scan, key=key, id=walk["walk_id"])
+            if again.ok and again.body != reply.body:
+                raise Violation("a_scan_counts_once", f"{reply.body} then {again.body}")
+        return reply.ok
+
+    def _stop_early(self, walk: Any, stop: Any, picker: str) -> None:
+        """The battery dies, somebody else goes on, or units are not there (or are not seen)."""
+        kind = self.world.rng.choice(("battery", "hand-over", "short", "skip"))
+        self.world.tally[f"walk left: {kind}"] += 1
+        where = {"bin": stop["bin"]} if stop["bin"] else {}
+        if kind == "hand-over":
+            self._call(picker, "POST /warehouse/walks/{id}/hand-over", id=walk["walk_id"])
+        elif kind == "short":
+            body = {**where, "sku": stop["sku"], "quantity": 1, "reason": "bin is empty"}
+            self._call(picker, "POST /warehouse/walks/{id}/short", body, id=walk["walk_id"])
+        elif kind == "skip" and where:
+            self._call(picker, "POST /warehouse/walks/{id}/skip", where, id=walk["walk_id"])
+
+    def _call(self, picker: str, route: str, body: Any = None, key: str = "", **parameters: str) -> Reply:
+        headers = {"idempotency-key": key} if key else {}
+        for _ in range(4):
+            reply = self.world.system.request(
+                "fulfillment/warehouse_api",
+                route,
+                parameters=parameters,
+                groups=("warehouse",),
+                body=body,
+                headers=headers,
+                user=picker,
             )
             if reply.status < 500:
                 break

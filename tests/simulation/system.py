@@ -379,6 +379,7 @@ class System:
         query: Mapping[str, str] | None = None,
         on_done: Callable[[Task], None] | None = None,
         who: str = "",
+        user: str = "kim",
     ) -> Task:
         """Start a request to one of our HTTP functions."""
         function = self.template.function_at(entry)
@@ -387,7 +388,7 @@ class System:
         method, _, path = route.partition(" ")
         for name, value in (parameters or {}).items():
             path = path.replace(f"{{{name}}}", value)
-        claims = {"cognito:username": "kim", "cognito:groups": f"[{' '.join(groups)}]"} if groups else None
+        claims = {"cognito:username": user, "cognito:groups": f"[{' '.join(groups)}]"} if groups else None
         event = http_event(
             method,
             path,

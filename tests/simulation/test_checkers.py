@@ -266,6 +266,48 @@ def done_tasks_saw_everything(scene: Scene) -> None:
     _shipment(scene, packed={})
 
 
+def _walk(scene: Scene, **changes: Any) -> None:
+    """A walk of the scene's parcel, as if it had been released."""
+    item = {
+        "pk": "WALK#main.w-1",
+        "sk": "WALK",
+        "entity": "walk",
+        "walk_id": "main.w-1",
+        "facility": "main",
+        "method": "batch",
+        "state": "open",
+        "shipments": [f"{scene.order_id}.1"],
+        "stops": [{"bin": "A-01", "sku": "A", "need": {"0": 1}, "got": {}}],
+        "released": 1,
+        "rank": "0",
+        "released_at": "2027-01-15T08:00:00.000Z",
+        "lease_minutes": 15,
+        "version": 1,
+    }
+    _put(scene, "OrdersTable", {**item, **changes})
+
+
+@plants
+def a_parcel_is_on_one_walk(scene: Scene) -> None:
+    _shipment(scene, walks=["main.w-1", "main.w-2"])
+
+
+@plants
+def a_unit_is_picked_once(scene: Scene) -> None:
+    _walk(scene, stops=[{"bin": "A-01", "sku": "A", "need": {"0": 1}, "got": {"0": 2}}])
+
+
+@plants
+def leases_are_never_shared(scene: Scene) -> None:
+    _walk(scene, picker="staff:kim", lease_until="2027-01-15T08:20:00.000Z")
+    _walk(scene, picker="staff:lee", lease_until="2027-01-15T08:25:00.000Z")
+
+
+@plants
+def work_in_process_is_counted(scene: Scene) -> None:
+    _walk(scene)
+
+
 @plants
 def held_orders_do_not_leave(scene: Scene) -> None:
     hold = {
@@ -332,6 +374,11 @@ def channels_show_the_record(scene: Scene) -> None:
 def every_marketplace_sale_is_here(scene: Scene) -> None:
     scene.sold_on("etsy")
     scene.system.sold["etsy"].append(scene.external)
+
+
+@plants
+def walks_end(scene: Scene) -> None:
+    _walk(scene)
 
 
 @plants

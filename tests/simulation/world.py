@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from oms.bootstrap import App
 from oms.fulfillment.facilities import put_facility
+from oms.fulfillment.floorplan import Rules, put_rules
 from oms.inventory.model import Listing, Product
 from oms.runtime.clock import from_text
 from oms.webhooks.events import TYPES
@@ -56,6 +58,8 @@ class World:
         self.skus: list[str] = []
         self.wanted: dict[str, Mapping[str, int]] = {}
         """What one unit of a SKU takes from stock."""
+        self.planned: set[str] = set()
+        """Facilities whose work is released in walks."""
         self.actors: list[Task] = []
         self.steps = 0
         self.healed = False
@@ -120,8 +124,26 @@ class World:
             put_facility(app.inventory, staff.DOCK, now, facility)
         merchant = system._app(system.template.function_at("messages/api"))
         merchant.subscriptions.create("https://subscriber.test/", sorted(TYPES), (), "a system of the merchant's", now)
-        system.pumps += [staff.Floor(self), staff.Desk(self), Roads(self)]
+        self._plan_floors(app, now)
+        system.pumps += [staff.Floor(self), staff.Walkers(self), staff.Desk(self), Roads(self)]
         self.inspector.look()
+
+    def _plan_floors(self, app: App, now: datetime) -> None:
+        """In half of the stories the schedule releases the work of a floor; a dice of its own leaves the others as they
+        were."""
+        rng = random.Random(f"floor {self.seed}")
+        for facility in ("main", "east"):
+            if rng.random() < 0.5:
+                rules = Rules(
+                    automatic=True,
+                    work_in_process=rng.choice((2, 5, 400)),
+                    walk_units=rng.choice((2, 4, 30)),
+                    cart_slots=rng.choice((0, 0, 3)),
+                    lease_minutes=rng.choice((1, 15)),
+                    search_seconds=0,
+                )
+                put_rules(app.inventory, facility, rules, now)
+                self.planned.add(facility)
 
     @property
     def stocked(self) -> list[str]:
