@@ -492,6 +492,30 @@ MUTANTS = (
         "raise",
         seeds=120,
     ),
+    Mutant(
+        "a walk is taken from whoever has it",
+        "oms.fulfillment.walking",
+        'if walk.state == "open" and not walk.held_by(now):',
+        'if walk.state == "open":',
+    ),
+    Mutant(
+        "a walk that has ended stays in process",
+        "oms.fulfillment.walking",
+        'return replace(seen, state="picked", lease_until=""), [self.walks.less_in_process(seen)]',
+        'return replace(seen, state="picked", lease_until=""), []',
+    ),
+    Mutant(
+        "a scan on a walk counts as often as it is sent",
+        "oms.fulfillment.walking",
+        "known = next((scan for scan in walk.scans if scan.key == marker), None) if marker else None",
+        "known = None if marker else next((scan for scan in walk.scans if scan.key == marker), None)",
+    ),
+    Mutant(
+        "a parcel that was cancelled stays on its walk",
+        "oms.fulfillment.shipments",
+        "walks=() if stops else self.walks)",
+        "walks=self.walks)",
+    ),
     # ---- channels
     Mutant(
         "a sale whose callback is lost is never found",
