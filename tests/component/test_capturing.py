@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from oms.fulfillment.facilities import put_facility
 from oms.inventory.model import Movement
 from oms.orders.model import Effect
 from oms.payments import ledger
+from oms.payments.gateway import StripeGateway
+from oms.payments.port import PaymentProviderUnavailable
 from tests.support.floor import ORIGIN, Floor
 from tests.support.shop import Answer, Shop, checkout
 
@@ -19,16 +24,20 @@ def floor(shop: Shop) -> Floor:
     return floor
 
 
-def two_parcels(floor: Floor) -> Answer:
+def two_parcels(floor: Floor, method: str = "pm_card_visa") -> Answer:
     """An authorised order of 2 shirts at 19.99 and 1 mug at 7.00 that leaves from two places, shipping 5.99."""
     shop = floor.shop
     shop.stock_up("SHIRT", 10)
     shop.stock_up("MUG", 0, price=700)
     shop.app.inventory.move(Movement("receive", "MUG", 5, "east", "A-01", "delivery", "staff:kim", "mugs", shop.now))
     placed = shop.place(checkout(("SHIRT", 2), ("MUG", 1), capture="on_shipment"))
-    shop.pay(placed)
+    shop.pay(placed, method)
     shop.deliver_all()
     return placed
+
+
+def unreachable(*_: Any) -> Any:
+    raise PaymentProviderUnavailable
 
 
 def work_at(floor: Floor, facility: str) -> None:
@@ -116,6 +125,81 @@ def test_an_authorisation_is_taken_before_it_lapses(floor: Floor) -> None:
     assert order.payment.authorized_until
     assert not floor.order(placed).payment.authorized_until
     assert books_balance(shop, placed)
+
+
+@pytest.fixture
+def renewing(floor: Floor) -> Shop:
+    floor.shop.app.placing = replace(floor.shop.app.placing, lapsing="renew")
+    return floor.shop
+
+
+def lapsing(floor: Floor, method: str = "pm_card_visa") -> Answer:
+    """An authorised order whose money would be let go tomorrow."""
+    placed = two_parcels(floor, method)
+    floor.shop.settle(placed)
+    floor.shop.later(days=6, minutes=1)
+    floor.shop.sweep()
+    return placed
+
+
+def test_an_authorisation_is_renewed_before_it_lapses_and_pays_for_the_parcels(floor: Floor, renewing: Shop) -> None:
+    placed = lapsing(floor)
+    for _ in range(2):
+        renewing.settle(placed)
+        renewing.deliver_all()
+    total = placed.body["total"]
+    assert money(renewing, placed) == (total, 0, total)
+    assert [each["status"] for each in renewing.stripe.account.all("payment_intent")] == [
+        "canceled",
+        "requires_capture",
+    ]
+    assert renewing.read(placed)["payment"]["authorization_expires_at"] == "2026-12-06T09:01:00.000Z"
+    renewing.later(days=3)
+    floor.settle()
+    work_at(floor, "main")
+    assert money(renewing, placed) == (total - 3998, 3998, total - 3998)
+    assert (dict(floor.order(placed).holds), books_balance(renewing, placed)) == ({}, True)
+
+
+@pytest.mark.parametrize("died_after", ["asking", "the webhook"])
+def test_a_renewal_that_died_half_way_asks_the_bank_only_once(floor: Floor, renewing: Shop, died_after: str) -> None:
+    placed = lapsing(floor)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StripeGateway, "cancel_intent", unreachable)
+        with pytest.raises(AssertionError):
+            renewing.settle(placed)
+    if died_after == "the webhook":
+        renewing.deliver_all()
+    assert renewing.stripe_totals()["authorized"] == 2 * placed.body["total"]
+    renewing.cancel(placed, {"lines": [{"line": 2, "quantity": 1}]}, key="cancel-0001")
+    renewing.later(days=0, hours=21)
+    renewing.settle(placed)
+    renewing.deliver_all()
+    assert renewing.stripe_totals()["authorized"] == placed.body["total"] == money(renewing, placed)[0]
+    assert books_balance(renewing, placed)
+
+
+def test_where_the_bank_refuses_a_renewal_the_money_is_taken_early(floor: Floor, renewing: Shop) -> None:
+    placed = lapsing(floor, "pm_card_chargeCustomerFail")
+    renewing.settle(placed)
+    renewing.deliver_all()
+    assert money(renewing, placed) == (0, placed.body["total"], 0)
+    assert books_balance(renewing, placed)
+
+
+def test_an_order_cancelled_in_the_middle_of_a_renewal_lets_both_authorisations_go(
+    floor: Floor, renewing: Shop
+) -> None:
+    placed = lapsing(floor)
+    order = floor.order(placed)
+    renewing.app.settling()._renewal(order)
+    renewing.app.gateway().renew_intent(order.payment.intent, 4000, order_id=order.order_id, key="died after this")
+    renewing.cancel(placed)
+    for _ in range(2):
+        renewing.settle(placed)
+        renewing.deliver_all()
+    assert (renewing.stripe_totals()["authorized"], money(renewing, placed)) == (0, (0, 0, 0))
+    assert books_balance(renewing, placed)
 
 
 def test_a_lapsed_authorisation_pays_for_no_parcel(floor: Floor) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from local.simulators.core import Delivery, Request, Response
 from local.simulators.inprocess import transport_to
 from local.simulators.stripe import StripeCore, contract
 from oms.payments.gateway import StripeGateway, TransportClient
-from oms.payments.port import PaymentProviderUnavailable
+from oms.payments.port import PaymentProviderUnavailable, PaymentRefused
 from oms.payments.watching import TYPES
 from oms.runtime.outbound import HttpRequest, HttpResponse
 
@@ -47,6 +48,7 @@ OPERATIONS = {
     "POST /v1/payment_intents/{intent}/capture": contract.CAPTURE_INTENT,
     "POST /v1/payment_intents/{intent}/cancel": contract.CANCEL_INTENT,
     "POST /v1/refunds": contract.CREATE_REFUND,
+    "POST /v1/customers": contract.CREATE_CUSTOMER,
 }
 
 
@@ -143,6 +145,15 @@ def story() -> Recorder:
     assert gateway.get_intent(parts.id).multicapture
     gateway.capture_intent(parts.id, 1000, received=0, final=False, key="capture:1")
     gateway.capture_intent(parts.id, 500, received=1000, final=True, key="capture:2")
+    for card in ("pm_card_visa", "pm_card_chargeCustomerFail"):
+        kept = gateway.open_intent(f"kept {card}", 2500, "USD", manual_capture=True, keep_card=True)
+        play("pay", payment_intent=kept.id, payment_method=card)
+        with suppress(PaymentRefused):
+            renewed = gateway.renew_intent(kept.id, 2000, order_id="kept", key=f"renew:{card}")
+            assert gateway.renew_intent(kept.id, 2000, order_id="kept", key="another key") == renewed
+            assert (renewed.status, renewed.renews, renewed.amount_capturable) == ("requires_capture", kept.id, 2000)
+    for customer in core.account.all("customer"):
+        call("GET", f"/v1/customers/{customer['id']}")
     review = play("reviews", payment_intent=parts.id)["id"]
     assert gateway.get_warning(review).open
     play("reviews", review=review)
@@ -172,7 +183,7 @@ def test_every_answer_has_a_published_shape(story: Recorder, schemas: Any) -> No
             kinds.add(kind)
     assert kinds == {
         *("payment_intent", "charge", "refund", "dispute", "event", "payment_method", "error"),
-        *("balance_transaction", "review", "radar.early_fraud_warning"),
+        *("balance_transaction", "review", "radar.early_fraud_warning", "customer"),
     }
 
 
@@ -245,6 +256,7 @@ def test_the_gateway_sends_only_published_parameters(story: Recorder, published:
         "POST /v1/payment_intents/{intent}/capture",
         "POST /v1/payment_intents/{intent}/cancel",
         "POST /v1/refunds",
+        "POST /v1/customers",
     }
 
 

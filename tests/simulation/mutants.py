@@ -251,6 +251,21 @@ MUTANTS = (
         seeds=200,
     ),
     Mutant(
+        "every attempt to renew an authorisation asks the bank again",
+        "oms.payments.settle",
+        "key=f\"renew:{order.order_id}:{item['intent']}\"",
+        'key=str(__import__("uuid").uuid4())',
+        "renew ‖ renew",
+        also=(("oms.payments.gateway", '.get("renews") == intent_id', '.get("renews") == "nothing"'),),
+    ),
+    Mutant(
+        "a renewed authorisation is never let go",
+        "oms.payments.settle",
+        'self._apply(order, self.gateway.cancel_intent(item["intent"]))',
+        "pass",
+        "renew ‖ renew",
+    ),
+    Mutant(
         "a refund has a new key each time",
         "oms.payments.settle",
         "refund_id=attempt_id(item), reason",

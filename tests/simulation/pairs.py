@@ -3,8 +3,8 @@
 Without faults all interleavings are walked, except those that differ only in the order of calls that cannot influence
 each other (sleep sets). With a fault, every call is struck by each kind that may strike it, under every schedule that
 lets one handler run up to one of its writes, then the other one to its end, then the first (``--full``: six kinds
-instead of two, and under every interleaving). Of three handlers the first 200 interleavings and those schedules are
-walked, and no fault strikes, unless ``--full`` asks for it.
+instead of two, and under every interleaving). Of three handlers, and of ``long`` pairs, the first 200 interleavings and
+those schedules are walked, and no fault strikes, unless ``--full`` asks for it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from typing import Any
@@ -75,9 +75,9 @@ class Scene:
         self.system.scheduler.run(lambda count: 0, after=self.inspector.look)
         return reply_of(task) if task.result and "statusCode" in task.result else Reply(0, task.result)
 
-    def placed(self, quantity: int = 1) -> Scene:
+    def placed(self, quantity: int = 1, **changes: Any) -> Scene:
         """An order that waits for its payment."""
-        reply = self.do(place("the-order", quantity))
+        reply = self.do(place("the-order", quantity, **changes))
         self.order_id, self.secret = reply.body["order_id"], reply.body["payment"]["client_secret"]
         self.token = {"order-token": reply.body["order_token"]}
         return self
@@ -93,6 +93,14 @@ class Scene:
         """A paid order."""
         self.placed(quantity).paid_at_stripe()
         self.do(webhook())
+        return self
+
+    def lapsing(self) -> Scene:
+        """A packed order whose money is only set aside, and has to be set aside anew."""
+        app = self.system._app(self.system.template.function_at("place_order/api"))
+        app.placing = replace(app.placing, lapsing="renew")
+        self.placed(capture="on_shipment").paid_at_stripe().do(webhook())
+        self.prepared().later(6 * 86_400 + 60).do(sweep)
         return self
 
     def allocated(self, quantity: int = 1) -> Scene:
@@ -205,13 +213,14 @@ class Scene:
 # ---- handlers ------------------------------------------------------------------------------------------------------
 
 
-def place(key: str, quantity: int = 1) -> Start:
+def place(key: str, quantity: int = 1, **changes: Any) -> Start:
     """POST /orders."""
     body = {
         "customer": {"email": "shopper@example.org", "name": "Sam Shopper"},
         "shipping_address": actors.ADDRESS,
         "lines": [{"sku": "A", "quantity": quantity}],
         "currency": "USD",
+        **changes,
     }
     return lambda scene: scene.system.call(
         "place_order/api", actors.PLACE, body=body, headers={"idempotency-key": f"key-for-{key}"}
@@ -459,6 +468,8 @@ class Pair:
     setting: Callable[[Scene], object]
     handlers: tuple[Start, ...]
     outcome: Callable[[Scene], bool]
+    long: bool = False
+    """Whether its handlers make too many calls to walk every interleaving: it is searched as three handlers are."""
 
 
 def _one_sale(scene: Scene) -> bool:
@@ -485,6 +496,19 @@ def _ended_once(scene: Scene) -> bool:
 def _one_refund(scene: Scene) -> bool:
     refunds = scene.system.stripe.account.all("refund")
     return len(refunds) == 1 and scene.order().payment.refunded == scene.order().totals.total
+
+
+def _at_stripe(scene: Scene) -> Counter[str]:
+    """How many intents are in which state."""
+    return Counter(intent["status"] for intent in scene.system.stripe.account.all("payment_intent"))
+
+
+def _renewed(scene: Scene) -> bool:
+    order = scene.order()
+    return order.payment.authorized == order.totals.total and _at_stripe(scene) == {
+        "canceled": 1,
+        "requires_capture": 1,
+    }
 
 
 def _ship_or_cancel(scene: Scene) -> bool:
@@ -647,6 +671,35 @@ PAIRS = (
         lambda s: (s.stock(3), s.confirmed(2)),
         (edit(3, "edit-more"), place("other")),
         lambda s: s.statuses() in ([200, 409], [201, 409]) and s.available() == 0,
+    ),
+    Pair(
+        "renew ‖ renew",
+        lambda s: (s.stock(1), s.lapsing()),
+        (settle, settle),
+        _renewed,
+        long=True,
+    ),
+    Pair(
+        "renew ‖ ship",
+        lambda s: (s.stock(1), s.lapsing()),
+        (settle, step("ship", shipment=True)),
+        lambda s: (
+            s.order().status.value == "completed"
+            and s.order().payment.captured == s.order().totals.total
+            and (s.do(settle), s.do(settle), s.order().payment.authorized)[-1] == 0
+            and _at_stripe(s)["requires_capture"] == 0
+        ),
+        long=True,
+    ),
+    Pair(
+        "renew ‖ cancel",
+        lambda s: (s.stock(1), s.lapsing()),
+        (settle, cancel()),
+        lambda s: (
+            (s.do(settle), s.do(settle), s.order().payment.authorized)[-1] == 0
+            and _at_stripe(s)["requires_capture"] == 0
+        ),
+        long=True,
     ),
     Pair("refund ‖ refund", lambda s: (s.stock(1), s.confirmed().do(cancel())), (settle, settle), _one_refund),
     Pair(
@@ -948,7 +1001,7 @@ def search(pair: Pair, *, full: bool = False, stop_at_first: bool = False) -> Fi
     """All interleavings, then one fault at every call."""
     finding = Finding(pair.name)
     longest = 0
-    crowd = len(pair.handlers) > 2
+    crowd = pair.long or len(pair.handlers) > 2
     for path, run in interleavings(pair, limit=200 if crowd and not full else 5000):
         finding.schedules += 1
         finding.runs += 1

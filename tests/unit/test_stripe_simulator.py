@@ -93,7 +93,7 @@ def error_of(response: Response) -> tuple[int, str | None, str | None]:
         ({"amount": 2500, "currency": "eur", "capture_method": "later"}, None, "capture_method"),
         ({"amount": 2500, "currency": "eur", "metadata": "x"}, None, "metadata"),
         ({"amount": 2500, "currency": "eur", "expand[0]": "nothing"}, None, "expand"),
-        ({"amount": 2500, "currency": "eur", "customer": "cus_1"}, "not_simulated", "customer"),
+        ({"amount": 2500, "currency": "eur", "customer": "cus_1"}, "resource_missing", "customer"),
         (
             {"amount": 2500, "currency": "eur", "statement_descriptor": "x" * 23},
             "parameter_invalid_string_too_long",

@@ -182,6 +182,7 @@ class App:
             timedelta(seconds=self.settings.unpaid_expiry_seconds),
             timedelta(days=self.settings.order_token_days),
             self.settings.capture_mode,
+            self.settings.lapsing_authorizations,
         )
 
     @cached_property

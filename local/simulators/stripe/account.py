@@ -35,6 +35,8 @@ class Account:
         self._cards: dict[str, Card | None] = {}
         self._captures: dict[str, int] = {}
         self._in_parts: set[str] = set()
+        self._spent: set[str] = set()
+        """Payment methods that were used without being kept: they cannot be used again."""
         self.multicapture = True
         """Whether this account may capture an authorisation in parts."""
         self._due: list[tuple[float, int, Callable[[], None]]] = []
@@ -79,11 +81,39 @@ class Account:
         """Every object of a kind, oldest first."""
         return self._kinds.get(kind, [])
 
+    # ---- customers
+
+    def create_customer(self, params: Json) -> Json:
+        """Somebody new, perhaps with a payment method that an intent kept for later."""
+        method = None
+        if "payment_method" in params:
+            method = self.find("payment_method", params["payment_method"], param="payment_method", status=400)
+            if method["customer"]:
+                raise refused("The payment method has already been attached to a customer.", param="payment_method")
+            self._check_not_spent(method)
+        customer = self._keep(shapes.customer(self.new_id("cus"), self._now(), params))
+        if method:
+            method["customer"] = customer["id"]
+            self._emit("payment_method.attached", method)
+        self._emit("customer.created", customer)
+        return customer
+
+    def _check_not_spent(self, method: Json) -> None:
+        if method["id"] in self._spent:
+            raise refused(
+                "This PaymentMethod was used before without being attached to a Customer, and may not be used again.",
+                param="payment_method",
+            )
+
     # ---- payment intents
 
     def create_intent(self, params: Json) -> Json:
         """A new intent, confirmed at once where that is asked for."""
         _check_amount(params["amount"], params["currency"])
+        if "customer" in params:
+            self.find("customer", params["customer"], param="customer", status=400)
+        if params.get("off_session") and not params.get("confirm"):
+            raise invalid("off_session is for intents that are confirmed at once.", param="off_session")
         method = self._method(params)
         shape = shapes.intent(self.new_id("pi"), self._now(), params)
         shape["metadata"] = _set_only(shape["metadata"])
@@ -360,8 +390,15 @@ class Account:
     def _charge(self, intent: Json) -> Json:
         method = self._objects[intent["payment_method"]]
         card = self._cards[method["id"]]
+        self._check_not_spent(method)
+        if method["customer"] and method["customer"] != intent["customer"]:
+            raise refused("The PaymentMethod belongs to another customer.", param="payment_method")
+        if not method["customer"] and not intent["setup_future_usage"]:
+            self._spent.add(method["id"])
         if card and card.decline:
             raise self._decline(intent, card.decline)
+        if card and card.once and intent["customer"]:
+            raise self._decline(intent, ("card_declined", "generic_decline"))
         charge = self._new_charge(intent)
         intent |= {"next_action": None, "last_payment_error": None}
         if card is None:

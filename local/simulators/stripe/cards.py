@@ -20,6 +20,8 @@ class Card:
     """What refunds do: succeeded, pending (then succeeded) or failed (after having succeeded)."""
     dispute: str | None = None
     """The reason of the dispute that follows the payment at once."""
+    once: bool = False
+    """Pays while its holder is there, and is declined when it is asked again through a customer."""
 
 
 BANK_DEBIT = "pm_usBankAccount_processing"
@@ -38,6 +40,7 @@ _CARDS = {
     "chargeDeclinedExpiredCard": Card("4000000000000069", decline=("expired_card", "expired_card")),
     "chargeDeclinedIncorrectCvc": Card("4000000000000127", decline=("incorrect_cvc", "incorrect_cvc")),
     "chargeDeclinedProcessingError": Card("4000000000000119", decline=("processing_error",) * 2),
+    "chargeCustomerFail": Card("4000000000000341", once=True),
     "authenticationRequired": Card("4000002760003184", authenticate=True),
     "threeDSecure2Required": Card("4000000000003220", authenticate=True),
     "refundFail": Card("4000000000005126", refund="failed"),

@@ -25,7 +25,17 @@ _PAGE: dict[str, Parser] = {
     "limit": integer(1),
     "starting_after": text(),
 }
-LIST_INTENTS: dict[str, Parser] = {**_PAGE, **unmodelled("customer customer_account")}
+LIST_INTENTS: dict[str, Parser] = {**_PAGE, **unmodelled("customer_account"), "customer": text()}
+CREATE_CUSTOMER: dict[str, Parser] = {
+    "expand": EXPAND,
+    **unmodelled(
+        "address balance business_name cash_balance description email individual_name invoice_prefix invoice_settings "
+        "name next_invoice_sequence phone preferred_locales shipping source tax tax_exempt tax_id_data test_clock "
+        "validate"
+    ),
+    "metadata": metadata,
+    "payment_method": text(),
+}
 LIST_REFUNDS: dict[str, Parser] = {**_PAGE, "charge": text(), "payment_intent": text()}
 SEARCH_INTENTS: dict[str, Parser] = {"expand": EXPAND, "limit": integer(1), "page": text(), "query": text()}
 LIST_MOVEMENTS: dict[str, Parser] = {
@@ -80,8 +90,8 @@ CREATE_INTENT: dict[str, Parser] = {
     **_UNMODELLED,
     **_OTHERS_MONEY,
     **unmodelled(
-        "confirmation_method confirmation_token customer mandate mandate_data on_behalf_of "
-        "payment_method_configuration radar_options setup_future_usage transfer_group use_stripe_sdk"
+        "confirmation_method confirmation_token mandate mandate_data on_behalf_of "
+        "payment_method_configuration radar_options transfer_group use_stripe_sdk"
     ),
     **_WORDS,
     **_PAYING,
@@ -92,7 +102,9 @@ CREATE_INTENT: dict[str, Parser] = {
     "capture_method": choice("automatic", "automatic_async", "manual"),
     "confirm": flag,
     "currency": currency,
+    "customer": text(),
     "payment_method_options": _OPTIONS,
+    "setup_future_usage": choice("off_session", "on_session"),
 }
 UPDATE_INTENT: dict[str, Parser] = {
     "expand": EXPAND,

@@ -227,6 +227,8 @@ class StripeCore:
             Operation("POST", at(intents), account.create_intent, contract.CREATE_INTENT, needed),
             Operation("GET", at(intents), self._list_intents, contract.LIST_INTENTS),
             Operation("GET", at(intents + "/search"), self._search_intents, contract.SEARCH_INTENTS, ("query",)),
+            Operation("POST", at("/v1/customers"), account.create_customer, contract.CREATE_CUSTOMER),
+            get("/v1/customers/{id}", "customer"),
             get(one, "payment_intent"),
             post(one, account.update_intent, contract.UPDATE_INTENT),
             post(one + "/confirm", account.confirm, contract.CONFIRM_INTENT),
@@ -248,7 +250,9 @@ class StripeCore:
         ]
 
     def _list_intents(self, params: Json) -> Json:
-        return self._list("/v1/payment_intents", self.account.all("payment_intent"), params)
+        wanted = {"customer": params["customer"]} if "customer" in params else {}
+        found = [each for each in self.account.all("payment_intent") if wanted.items() <= each.items()]
+        return self._list("/v1/payment_intents", found, params)
 
     def _search_intents(self, params: Json) -> Json:
         """Only the query that we ask: by one value of the metadata."""

@@ -57,7 +57,7 @@ def intent(intent_id: str, created: int, params: Json) -> Json:
         "processing": None,
         "receipt_email": params.get("receipt_email"),
         "review": None,
-        "setup_future_usage": None,
+        "setup_future_usage": params.get("setup_future_usage"),
         "shipping": params.get("shipping"),
         "source": None,
         "statement_descriptor": params.get("statement_descriptor"),
@@ -65,6 +65,40 @@ def intent(intent_id: str, created: int, params: Json) -> Json:
         "status": "requires_payment_method",
         "transfer_data": None,
         "transfer_group": None,
+    }
+
+
+def customer(customer_id: str, created: int, params: Json) -> Json:
+    """Somebody whose payment methods may be used again."""
+    return {
+        "id": customer_id,
+        "object": "customer",
+        "address": None,
+        "balance": 0,
+        "created": created,
+        "currency": None,
+        "customer_account": None,
+        "default_source": None,
+        "delinquent": False,
+        "description": None,
+        "discount": None,
+        "email": None,
+        "invoice_prefix": customer_id[-8:].upper(),
+        "invoice_settings": {
+            "custom_fields": None,
+            "default_payment_method": None,
+            "footer": None,
+            "rendering_options": None,
+        },
+        "livemode": False,
+        "metadata": params.get("metadata", {}),
+        "name": None,
+        "next_invoice_sequence": 1,
+        "phone": None,
+        "preferred_locales": [],
+        "shipping": None,
+        "tax_exempt": "none",
+        "test_clock": None,
     }
 
 

@@ -111,6 +111,8 @@ class Totals:
 
 ON_SHIPMENT = "on_shipment"
 """The capture mode in which money is only authorised when the order is paid, and taken as its parcels leave."""
+RENEW = "renew"
+"""What happens to an authorisation that would lapse: it is renewed, not taken early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,8 @@ class Payment:
     """``on_shipment``, or empty: taken when it is paid."""
     authorized_until: str = ""
     """When the open authorisation lapses, RFC 3339; empty without one."""
+    renew: bool = False
+    """Whether its authorisation is renewed before it lapses, not taken early: its card was kept for that."""
     due_at: str = ""
     """By when an invoice is to be paid."""
 

@@ -14,7 +14,19 @@ from oms.inventory.model import Product
 from oms.inventory.store import DynamoInventory
 from oms.orders import pricing, priority
 from oms.orders.access import issue_token
-from oms.orders.model import ON_SHIPMENT, Effect, Event, Hold, Line, Order, Payment, Status, Totals, order_id_for
+from oms.orders.model import (
+    ON_SHIPMENT,
+    RENEW,
+    Effect,
+    Event,
+    Hold,
+    Line,
+    Order,
+    Payment,
+    Status,
+    Totals,
+    order_id_for,
+)
 from oms.orders.reservation import Reservations
 from oms.orders.store import AlreadyApplied, Change, DynamoOrders, OrderExists
 from oms.payments import ledger
@@ -55,6 +67,8 @@ class PlaceOrders:
     unpaid_expiry: timedelta
     token_life: timedelta
     capture_mode: str = "automatic"
+    lapsing: str = "capture"
+    """What happens to an authorisation that would lapse: ``capture`` takes it early, ``renew`` renews it."""
     """``automatic`` or ``on_shipment``, for orders that do not say."""
 
     @property
@@ -98,6 +112,7 @@ class PlaceOrders:
             shipping_method=form.shipping_method,
         )
         score, codes = priority.rate(priced.lines, priced.totals, form.shipping_method)
+        capture = ON_SHIPMENT if (form.capture or self.capture_mode) == ON_SHIPMENT else ""
         order = Order(
             order_id=order_id,
             channel=WEB,
@@ -110,7 +125,8 @@ class PlaceOrders:
             payment=Payment(
                 status="pending",
                 provider="stripe",
-                capture=ON_SHIPMENT if (form.capture or self.capture_mode) == ON_SHIPMENT else "",
+                capture=capture,
+                renew=capture == ON_SHIPMENT and self.lapsing == RENEW,
             ),
             placed_at=to_text(now),
             expires_at=to_text(now + self.unpaid_expiry),
@@ -152,6 +168,7 @@ class PlaceOrders:
                 order.totals.total,
                 order.currency,
                 manual_capture=order.payment.capture == ON_SHIPMENT,
+                keep_card=order.payment.renew,
             ).client_secret
         except PaymentProviderUnavailable:
             raise errors.Unavailable(

@@ -50,6 +50,8 @@ class IntentFact:
     """What was captured of it until then."""
     capture_before: str = ""
     """Until when what may be taken can be taken, if somebody has asked."""
+    renews: str = ""
+    """The intent whose place this one takes."""
 
 
 _KINDS = {
@@ -87,6 +89,7 @@ def read_event(event: Mapping[str, Any]) -> IntentFact | None:
         event["id"],
         failure,
         int(intent["amount_received"]),
+        renews=intent["metadata"].get("renews", ""),
     )
 
 
@@ -105,6 +108,7 @@ def fact_of(intent: Intent, order_id: str, source: str) -> IntentFact | None:
         source,
         received=intent.amount_received,
         capture_before=intent.capture_before,
+        renews=intent.renews,
     )
 
 
@@ -184,6 +188,9 @@ class ApplyPayments:
         for entry in entries:
             order = replace(order, payment=ledger.with_entry(order.payment, entry))
             writes.append(ledger.append(self.orders.table, order.order_id, entry, now))
+        if fact.renews and fact.renews == order.payment.intent:
+            # From now on parcels are paid from this one; the old one is let go by whoever asked for it.
+            order = replace(order, payment=replace(order.payment, intent=fact.intent, authorized_until=""))
         came = sum(entry.amount for entry in entries if entry.kind == "captured")
         event = Event("PaymentCaptured" if came else "PaymentAuthorized", PROVIDER, fact.source, data)
         if order.payment.authorized and (fact.capture_before or not order.payment.authorized_until):
@@ -292,9 +299,9 @@ class ApplyPayments:
         return writes
 
     def _canceled(self, order: Order, fact: IntentFact, now: datetime) -> Change | None:
-        if fact.intent != order.payment.intent:
-            return None
         booked = self._booked(order, fact.intent)
+        if fact.intent != order.payment.intent:
+            return self._let_go(order, fact, booked, now)
         if booked["released"] or order.payment.status == "cancelled":
             return None
         if not booked["authorized"] and booked["captured"]:
@@ -314,6 +321,18 @@ class ApplyPayments:
             cases = Cases(self.orders.table)
             writes.append(cases.opening(ORDER_WITHOUT_PAYMENT, order.order_id, now, missing))
         return Change(order, Event("PaymentCancelled", PROVIDER, fact.source, {"intent": fact.intent}), writes)
+
+    def _let_go(self, order: Order, fact: IntentFact, booked: Counter[str], now: datetime) -> Change | None:
+        """An intent that was renewed has ended, its successor standing in for it."""
+        if booked["released"] or not booked["authorized"]:
+            return None
+        writes = []
+        for entry in self._last_words(order, fact, booked):
+            order = replace(order, payment=ledger.with_entry(order.payment, entry))
+            writes.append(ledger.append(self.orders.table, order.order_id, entry, now))
+        if not writes:
+            return None
+        return Change(order, Event("AuthorizationReleased", PROVIDER, fact.source, {"intent": fact.intent}), writes)
 
     def _last_words(self, order: Order, fact: IntentFact, booked: Counter[str]) -> Iterator[ledger.Entry]:
         waiting = booked["authorized"] - booked["drawn"]

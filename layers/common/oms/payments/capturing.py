@@ -44,6 +44,8 @@ class CaptureMoney:
         gateway = self.gateway()
         intent = gateway.get_intent(order.payment.intent)
         order = self._written_down(order, intent)
+        if order.payment.intent != intent.id:
+            return self._take(order, needed, final=final, cause=cause)  # It was renewed meanwhile.
         missing = needed - order.payment.settled
         if intent.status != "requires_capture" or (missing <= 0 and not final):
             return order
@@ -53,13 +55,16 @@ class CaptureMoney:
         if not final and not intent.multicapture:
             final, missing = True, owed(order) - order.payment.settled
         amount = min(missing, intent.amount_capturable)
-        key = f"capture:{order.order_id}:{cause}:{intent.amount_received + amount}"
+        key = f"capture:{intent.id}:{cause}:{intent.amount_received + amount}"
         try:
             intent = gateway.capture_intent(intent.id, amount, received=intent.amount_received, final=final, key=key)
         except PaymentRefused as refused:
+            now = self.orders.require(order.order_id)
+            if now.payment.intent != intent.id:
+                return self._take(now, needed, final=final, cause=cause)
             telemetry.count("CapturesRefused")
             telemetry.logger.warning("capture_refused", order_id=order.order_id, code=refused.code)
-            self._hold(order.order_id, refused.code)
+            self._hold(order.order_id, intent.id, refused.code)
             intent = gateway.get_intent(intent.id)
         telemetry.count("Captures")
         return self._written_down(order, intent)
@@ -72,11 +77,11 @@ class CaptureMoney:
         self.payments.apply(fact)
         return self.orders.require(order.order_id)
 
-    def _hold(self, order_id: str, code: str) -> None:
+    def _hold(self, order_id: str, intent_id: str, code: str) -> None:
         now = self.clock()
 
         def decide(order: Order) -> Change | None:
-            if "payment" in order.holds:
+            if "payment" in order.holds or order.payment.intent != intent_id:
                 return None
             hold = Hold(f"capture refused: {code}", "finance", to_text(now), to_text(now + timedelta(hours=4)))
             event = Event("CaptureRefused", PROVIDER, code)

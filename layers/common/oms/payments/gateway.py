@@ -101,7 +101,14 @@ class StripeGateway:
         )
 
     def open_intent(
-        self, order_id: str, amount: int, currency: str, *, manual_capture: bool = False, part: str = ""
+        self,
+        order_id: str,
+        amount: int,
+        currency: str,
+        *,
+        manual_capture: bool = False,
+        keep_card: bool = False,
+        part: str = "",
     ) -> Intent:
         """The order's intent, or that of a ``part`` of it, made on the first call; repeats meet the same one."""
         params: PaymentIntentCreateParams = {
@@ -114,6 +121,8 @@ class StripeGateway:
             params["capture_method"] = "manual"
             # Not every account or card may be captured in parts; the charge says which it is.
             params["payment_method_options"] = {"card": {"request_multicapture": "if_available"}}
+        if keep_card:
+            params["setup_future_usage"] = "off_session"
 
         def create(key: str) -> Intent:
             created = self._stripe.v1.payment_intents.create(params, {"idempotency_key": key})
@@ -121,6 +130,46 @@ class StripeGateway:
 
         # An intent made behind a stored failure stays unpaid: nobody was ever given its client secret.
         return _past_stored_failures(create, f"pi:{order_id}:{part}" if part else f"pi:{order_id}")
+
+    def renew_intent(self, intent_id: str, amount: int, *, order_id: str, key: str) -> Intent:
+        """Have ``amount`` set aside anew by the card that was kept with an intent."""
+
+        def renew(key: str) -> Intent:
+            # Keys are forgotten after a day, and failures stay under them: what is there decides.
+            old = self._stripe.v1.payment_intents.retrieve(intent_id, {"expand": ["payment_method"]})
+            method = old.payment_method
+            if not isinstance(method, stripe.PaymentMethod):
+                raise PaymentRefused("No card was kept.", "no_card_kept")
+            customer = _id(method.customer)
+            if customer:
+                found = self._stripe.v1.payment_intents.list(
+                    {"customer": customer, "expand": ["data.latest_charge"], "limit": 100}
+                )
+                for each in found.auto_paging_iter():
+                    if _metadata(each).get("renews") == intent_id and each.status != "requires_payment_method":
+                        return _intent(each)
+            else:
+                # Stripe lends a card out again only through a customer; this one has no name, and is the order's own.
+                customer = self._stripe.v1.customers.create(
+                    {"payment_method": method.id, "metadata": {"order_id": order_id}},
+                    {"idempotency_key": f"{key}:customer"},
+                ).id
+            params: PaymentIntentCreateParams = {
+                "amount": amount,
+                "currency": old.currency,
+                "customer": customer,
+                "payment_method": method.id,
+                "off_session": True,
+                "confirm": True,
+                "capture_method": "manual",
+                "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+                "payment_method_options": {"card": {"request_multicapture": "if_available"}},
+                "metadata": {"order_id": order_id, "renews": intent_id},
+                "expand": ["latest_charge"],
+            }
+            return _intent(self._stripe.v1.payment_intents.create(params, {"idempotency_key": key}))
+
+        return _past_stored_failures(renew, key)
 
     def get_intent(self, intent_id: str) -> Intent:
         """The intent as Stripe shows it now."""
@@ -329,6 +378,7 @@ def _intent(found: stripe.PaymentIntent) -> Intent:
         charge_id=charge.id if isinstance(charge, stripe.Charge) else charge,
         capture_before=from_epoch(before) if before else "",
         multicapture=((card or {}).get("multicapture") or {}).get("status") == "available",
+        renews=_metadata(found).get("renews", ""),
     )
 
 

@@ -39,6 +39,8 @@ class Intent:
     """Until when an authorisation can be captured, RFC 3339; empty when the provider does not say."""
     multicapture: bool = False
     """Whether it may be captured in several parts."""
+    renews: str = ""
+    """The intent whose place it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +116,24 @@ class PaymentGateway(Protocol):
     """Every call that moves money takes the caller's key and does its work once per key."""
 
     def open_intent(
-        self, order_id: str, amount: int, currency: str, *, manual_capture: bool = False, part: str = ""
+        self,
+        order_id: str,
+        amount: int,
+        currency: str,
+        *,
+        manual_capture: bool = False,
+        keep_card: bool = False,
+        part: str = "",
     ) -> Intent:
         """The order's intent, made on the first call; the key is the order's id, so repeats meet the same one.
-        ``part`` names a further payment of the order, for what it came to cost more."""
+        ``keep_card``: the card may be asked again without its holder, by ``renew_intent``. ``part`` names a further
+        payment of the order, for what it came to cost more."""
+        ...
+
+    def renew_intent(self, intent_id: str, amount: int, *, order_id: str, key: str) -> Intent:
+        """Have ``amount`` set aside anew by the card that was kept with an intent, its holder being away: one intent
+        for the one that it renews, however late it is asked for again. The old one stays as it is. Raises
+        ``PaymentRefused``."""
         ...
 
     def get_intent(self, intent_id: str) -> Intent:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from oms.orders.model import ON_SHIPMENT, Effect, Event, Hold, Order
+from oms.orders.deadlines import SECURE_BEFORE
+from oms.orders.model import ON_SHIPMENT, OPEN, Effect, Event, Hold, Order
 from oms.orders.store import AlreadyApplied, Change, DynamoOrders, order_key
 from oms.payments import ledger
 from oms.payments.apply import PROVIDER, ApplyPayments, fact_of
 from oms.payments.capturing import CaptureMoney
+from oms.payments.coverage import owed
 from oms.payments.port import Intent, PaymentGateway, PaymentRefused, Refund
 from oms.runtime import telemetry
 from oms.runtime.clock import Clock, from_text, to_text
@@ -66,7 +68,11 @@ class SettlePayments:
         if intent.status == "processing":
             raise NotSettledYet(order.order_id)
         self._apply(order, intent)
-        self.orders.change(order.order_id, _no_longer(Effect.CANCEL_INTENT, intent), self.clock())
+        for item in self._renewals(order.order_id):
+            self._let_go_of_renewed(order, item)
+        after = self.orders.change(order.order_id, _no_longer(Effect.CANCEL_INTENT, intent), self.clock())
+        if Effect.CANCEL_INTENT in after.effects:
+            raise NotSettledYet(order.order_id)  # Another intent took this one's place meanwhile.
 
     def _intent_of(self, order: Order) -> str:
         # Placement does not write the intent down; its key is the order's id, so asking again meets the same one.
@@ -78,6 +84,7 @@ class SettlePayments:
             order.totals.total,
             order.currency,
             manual_capture=order.payment.capture == ON_SHIPMENT,
+            keep_card=order.payment.renew,
         ).id
 
     def _read_authorization(self, order: Order) -> None:
@@ -85,7 +92,7 @@ class SettlePayments:
         until = intent.capture_before
 
         def decide(order: Order) -> Change | None:
-            if Effect.READ_AUTHORIZATION not in order.effects:
+            if Effect.READ_AUTHORIZATION not in order.effects or order.payment.intent != intent.id:
                 return None
             after = order.without_effect(Effect.READ_AUTHORIZATION)
             if until and order.payment.authorized:
@@ -96,8 +103,86 @@ class SettlePayments:
 
     def _secure(self, order: Order) -> None:
         capturing = CaptureMoney(self.orders, lambda: self.gateway, self.payments, self.clock)
-        capturing.all_of(order)
+        if not order.payment.renew or order.status not in OPEN or not self._renew(order):
+            capturing.all_of(order)
+        else:
+            order = self.orders.require(order.order_id)
+            if owed(order) <= order.payment.settled:
+                capturing.all_of(order)  # Paid or dead meanwhile: nothing need be set aside any more.
         self._done(order.order_id, Effect.SECURE_AUTHORIZATION, "AuthorizationSecured")
+
+    def _renew(self, order: Order) -> bool:
+        """Have what is still owed set aside anew before the old authorisation is let go; False when the bank refuses.
+
+        What is asked for is written down first, so that whoever repeats it asks for the same.
+        """
+        item = next(iter(self._renewals(order.order_id)), None)
+        if item is None:
+            if not order.payment.authorized:
+                return False
+            if from_text(order.payment.authorized_until) - SECURE_BEFORE > self.clock():
+                return True  # Another worker has renewed it.
+            item = self._renewal(order)
+        if item is None or item["status"] != "requested":
+            return item is not None and item["status"] == "done"
+        try:
+            intent = self.gateway.renew_intent(
+                item["intent"], item["amount"], order_id=order.order_id, key=f"renew:{order.order_id}:{item['intent']}"
+            )
+        except PaymentRefused as refused:
+            telemetry.count("RenewalsRefused")
+            telemetry.logger.warning("renewal_refused", order_id=order.order_id, code=refused.code)
+            self._mark_renewal(order.order_id, item, "refused")
+            return False
+        if intent.status not in ("requires_capture", "succeeded", "canceled"):
+            raise NotSettledYet(order.order_id)
+        self._apply(order, intent)
+        self._let_go_of_renewed(order, item)
+        telemetry.count("AuthorizationsRenewed")
+        return True
+
+    def _renewal(self, order: Order) -> Item | None:
+        """Write down what is to be renewed, or find what was written down before; None when nothing is owed."""
+        amount = owed(order) - order.payment.settled
+        if amount <= 0:
+            return None
+        item: Item = {
+            "pk": order_key(order.order_id),
+            "sk": f"RENEWAL#{order.payment.intent}",
+            "entity": "renewal",
+            "intent": order.payment.intent,
+            "amount": amount,
+            "status": "requested",
+            "requested_at": to_text(self.clock()),
+        }
+        try:
+            self.orders.table.transact([self.orders.table.put("renewal", item)])
+        except ConditionsFailed:
+            return self.orders.table.get(item["pk"], item["sk"])
+        return item
+
+    def _renewals(self, order_id: str) -> list[Item]:
+        """Renewals that are not over."""
+        return [item for item in self.orders.parts(order_id, "RENEWAL#") if item["status"] == "requested"]
+
+    def _let_go_of_renewed(self, order: Order, item: Item) -> None:
+        self._apply(order, self.gateway.cancel_intent(item["intent"]))
+        self._mark_renewal(order.order_id, item, "done")
+
+    def _mark_renewal(self, order_id: str, item: Item, status: str) -> None:
+        table = self.orders.table
+        mark = table.update(
+            "renewal",
+            (order_key(order_id), item["sk"]),
+            "SET #s = :to",
+            "#s = :requested",
+            {"#s": "status"},
+            {":to": status, ":requested": "requested"},
+        )
+        try:
+            table.transact([mark])
+        except ConditionsFailed:
+            return  # Another worker came first.
 
     def _apply(self, order: Order, intent: Intent) -> None:
         fact = fact_of(intent, order.order_id, f"settle:{intent.id}:{intent.status}")
@@ -253,7 +338,7 @@ def held_for_refund(order: Order, reason: str, now: Any) -> Order:
 
 def _no_longer(effect: Effect, intent: Intent) -> Callable[[Order], Change | None]:
     def decide(order: Order) -> Change | None:
-        if effect not in order.effects:
+        if effect not in order.effects or order.payment.intent not in ("", intent.id):
             return None
         event = Event("IntentClosed", PROVIDER, f"{intent.id} is {intent.status}")
         return Change(order.without_effect(effect), event)

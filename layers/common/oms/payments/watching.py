@@ -33,6 +33,8 @@ TYPES = (*INTENTS, *NEWS)
 
 SETTLES_WITHIN = timedelta(minutes=15)
 """How long an event may take before its absence means something."""
+_OURS = ("order_id", "renews")
+"""What of an intent's metadata is ours."""
 _MARK = ("PROVIDER#stripe", "WEBHOOKS")
 _MARK_EVERY = timedelta(minutes=1)
 
@@ -67,7 +69,7 @@ def essence(event: Mapping[str, Any]) -> dict[str, Any]:
         failure = (about.get("last_payment_error") or {}).get("code")
         kept = {name: about[name] for name in names if name in about}
         kept |= {
-            "metadata": {"order_id": (about.get("metadata") or {}).get("order_id", "")},
+            "metadata": {name: told for name, told in (about.get("metadata") or {}).items() if name in _OURS},
             "last_payment_error": {"code": failure} if failure else None,
         }
     return {"id": event["id"], "type": event["type"], "data": {"object": kept}}

@@ -22,6 +22,7 @@ class Settings:
     unpaid_expiry_seconds: int = 1800
     order_token_days: int = 90
     capture_mode: str = "automatic"
+    lapsing_authorizations: str = "capture"
     fraud_action: str = "hold"
     unmatched_refund_hours: int = 48
     state_machine_arn: str = ""
