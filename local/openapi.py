@@ -18,6 +18,7 @@ from pydantic.json_schema import models_json_schema
 from oms.fulfillment.carrier import TrackingStatus
 from oms.fulfillment.forms import (
     CartonsForm,
+    CollectForm,
     CompleteForm,
     LabelsForm,
     LayoutForm,
@@ -165,6 +166,20 @@ _PUT_BACK = _object(
         "units": _list(_object({"sku": TEXT, "quantity": COUNT, "bin": _or_null(TEXT)})),
         "asked_at": TIME,
         "done_at": _or_null(TIME),
+    }
+)
+_PICK_UP = _object(
+    {
+        "shipment_id": TEXT,
+        "order_id": TEXT,
+        "status": TEXT,
+        "facility": TEXT,
+        "name": TEXT,
+        "units": _list(_object({"sku": TEXT, "quantity": COUNT})),
+        "tote": _or_null(TEXT),
+        "ready_at": TIME,
+        "collect_by": _or_null(TIME),
+        "collected_at": _or_null(TIME),
     }
 )
 _METHOD: Schema = {"enum": ["single", "batch", "zone", "wave", "cluster"]}
@@ -337,6 +352,7 @@ ANSWERS: dict[str, Schema] = {
                         "tracking_number": _or_null(TEXT),
                         "ship_by": _or_null(TIME),
                         "carrier_cutoff": _or_null(TIME),
+                        "ready_at": _or_null(TIME),
                         "shipped_at": _or_null(TIME),
                         "tracking": _or_null(_object({"status": _TRACKING, "at": TIME})),
                         "delivered_at": _or_null(TIME),
@@ -345,6 +361,8 @@ ANSWERS: dict[str, Schema] = {
             ),
             "backordered_at": _or_null(TIME),
             "delivered_at": _or_null(TIME),
+            "collect_by": _or_null(TIME),
+            "collection_code": _or_null(TEXT),
         },
         {
             "note": TEXT,
@@ -851,6 +869,8 @@ ANSWERS: dict[str, Schema] = {
     "Returns": _object({"returns": _list(_RETURN)}),
     "ReturnScan": _object({"return_id": TEXT, "sku": TEXT, "grade": TEXT, "expected": COUNT, "received": COUNT}),
     "PutBack": _PUT_BACK,
+    "PickUp": _PICK_UP,
+    "PickUps": _object({"facility": TEXT, "pickups": _list(_PICK_UP), "next_cursor": _or_null(TEXT)}),
     "PutBacks": _object({"facility": TEXT, "putbacks": _list(_PUT_BACK), "next_cursor": _or_null(TEXT)}),
     "Walk": _object(
         {
@@ -1422,6 +1442,22 @@ OPERATIONS: tuple[Operation, ...] = (
         200,
         PutBackForm,
         form_required=False,
+    ),
+    Operation(
+        "GET /warehouse/{facility}/pickups",
+        "Parcels that wait to be collected",
+        "warehouse",
+        "PickUps",
+        query=("cursor",),
+    ),
+    Operation(
+        "POST /warehouse/pickups/{id}/collect",
+        "Hand a parcel to its customer",
+        "warehouse",
+        "PickUp",
+        200,
+        CollectForm,
+        problems=(409,),
     ),
     Operation(
         "POST /warehouse/{facility}/next", "The picker's next walk", "warehouse", "NextWalk", problems=(409, 422)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from oms.bootstrap import app
 from oms.fulfillment.floor import Floor, Scanned
 from oms.fulfillment.forms import (
+    CollectForm,
     CompleteForm,
     PutBackForm,
     ScanForm,
@@ -26,6 +27,7 @@ from oms.runtime.http import ApiRequest, ApiResponse, dispatch
 from oms.runtime.telemetry import entry_point
 
 if TYPE_CHECKING:
+    from oms.fulfillment.pickups import PickUps
     from oms.fulfillment.printing import Printing
     from oms.fulfillment.waves import PlanWork, WaveRequest
 
@@ -118,6 +120,23 @@ def complete_return(request: ApiRequest) -> ApiResponse:
     """End the inspection of a return: what did not come is missing, the rest is settled."""
     _floor(request)
     return ApiResponse(200, return_view(app().returns.complete(request.path["id"], actor=request.actor)))
+
+
+def pickups(request: ApiRequest) -> ApiResponse:
+    """List parcels that wait at the counter."""
+    request.require_group(GROUP, "pos")
+    facility = facility_code(request.path["facility"])
+    return ApiResponse(200, _pickups().waiting(facility, request.query.get("cursor", "")))
+
+
+def collect(request: ApiRequest) -> ApiResponse:
+    """Hand a parcel to its customer."""
+    from oms.fulfillment.pickups import Proof
+
+    request.require_group(GROUP, "pos")
+    form = request.parse(CollectForm)
+    proof = Proof(form.code or "", form.identity or "")
+    return ApiResponse(200, _pickups().collect(request.path["id"], proof, app().token_keys(), request.actor))
 
 
 # ---- walks: many parcels at a time -----------------------------------------------------------------------------------
@@ -312,6 +331,13 @@ def _planner(request: ApiRequest) -> PlanWork:
     return PlanWork(parts.orders, parts.inventory, parts.clock)
 
 
+def _pickups() -> PickUps:
+    from oms.fulfillment.pickups import PickUps
+
+    parts = app()
+    return PickUps(parts.orders, parts.inventory, parts.clock)
+
+
 def _printing(request: ApiRequest) -> Printing:
     from oms.fulfillment.printing import Printing
 
@@ -346,6 +372,8 @@ ROUTES = {
     "POST /warehouse/tasks/{id}/complete": complete,
     "GET /warehouse/{facility}/putbacks": put_backs,
     "POST /warehouse/putbacks/{id}/done": put_back,
+    "GET /warehouse/{facility}/pickups": pickups,
+    "POST /warehouse/pickups/{id}/collect": collect,
     "POST /warehouse/{facility}/next": next_walk,
     "GET /warehouse/walks/{id}": show_walk,
     "POST /warehouse/walks/{id}/start": start_walk,

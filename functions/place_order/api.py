@@ -25,7 +25,9 @@ def place(request: ApiRequest) -> ApiResponse:
 def read(request: ApiRequest) -> ApiResponse:
     """Show an order to its customer or to staff."""
     caller = admit(request, app(), *STAFF)
-    return ApiResponse(200, order_view(app().orders, caller.order, staff=caller.staff))
+    waits = caller.order.collect_by and not caller.staff
+    code = app().collection_code(caller.order.order_id) if waits else ""
+    return ApiResponse(200, order_view(app().orders, caller.order, staff=caller.staff, collection_code=code))
 
 
 def cancel(request: ApiRequest) -> ApiResponse:

@@ -17,7 +17,7 @@ from oms.channels.port import (
     ExternalOrder,
     ShippedParcel,
 )
-from oms.fulfillment.facilities import Facility, put_facility, save_facility
+from oms.fulfillment.facilities import put_facility
 from oms.fulfillment.offering import OfferTasks
 from oms.fulfillment.pausing import RunSuperseded
 from oms.inventory.model import Movement
@@ -375,15 +375,6 @@ def test_no_label_is_bought_for_a_parcel_that_money_does_not_cover(floor: Floor)
     floor.do_all()
     assert list(floor.order(order).holds) == ["payment"]
     assert floor.place() == (10, 2)
-    assert floor.label_count() == 0
-
-
-def test_an_order_to_be_picked_up_needs_no_label(floor: Floor) -> None:
-    floor.shop.stock_up("SHIRT", 10)
-    save_facility(floor.shop.app.inventory, Facility("main", ORIGIN, pickup=True), floor.shop.now)
-    order = paid(floor, shipping_method="pickup")
-    floor.do_all()
-    assert floor.shop.read(order)["status"] == "completed"
     assert floor.label_count() == 0
 
 

@@ -341,6 +341,7 @@ class App:
             notifier if settings.mail_from else None,
             merchant,
             self.clock,
+            self.collection_code,
         )
 
     @cached_property
@@ -465,6 +466,12 @@ class App:
         from oms.channels.health import DynamoHealth
 
         return DynamoHealth(self.inventory.table, self.clock)
+
+    def collection_code(self, order_id: str) -> str:
+        """What the customer of an order shows at a counter."""
+        from oms.fulfillment.pickups import collection_code
+
+        return collection_code(order_id, self.token_keys()[0])
 
     def token_keys(self) -> list[str]:
         """The keys of order tokens, the signing one first."""

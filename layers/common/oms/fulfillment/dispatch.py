@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from oms.fulfillment.carrier import Carrier, CarrierRefused, Parcel, Quote
 from oms.fulfillment.carrier import Label as CarrierLabel
@@ -32,6 +32,7 @@ from oms.fulfillment.shipments import (
 from oms.fulfillment.tracking import tracker
 from oms.inventory.model import Product
 from oms.inventory.store import DynamoInventory
+from oms.orders.deadlines import COLLECT_REMIND_BEFORE, COLLECT_WITHIN
 from oms.orders.model import Effect, Event, Order, Status
 from oms.orders.store import Change, DynamoOrders
 from oms.payments.coverage import money_needed
@@ -67,7 +68,8 @@ class ShipParcels:
         return DynamoShipments(self.orders.table)
 
     def ship(self, shipment_id: str, run: str) -> Shipment:
-        """Label the parcel and let it leave; a parcel that has left is answered as it is.
+        """Label the parcel and let it leave; a parcel that has left is answered as it is. One that is picked up in
+        store has no label: it waits at the counter and leaves when somebody collects it.
 
         Raises ``OrderHeld`` (also when the carrier refuses the address or money is missing: the hold is on the order
         then), ``ParcelClosed`` when the order has ended (a label that was bought is voided), ``RunSuperseded``,
@@ -95,7 +97,9 @@ class ShipParcels:
             self._hold_unpaid(order_id, shipment_id)
             raise OrderHeld("payment")
         label: CarrierLabel | None = None
-        if order.shipping_method != "pickup" and not shipment.label:
+        if order.shipping_method == "pickup":
+            return self._set_aside(order_id, shipment_id, run)
+        if not shipment.label:
             try:
                 shipment, label = self._label(order, shipment)
             except CarrierRefused as refused:
@@ -154,6 +158,32 @@ class ShipParcels:
             self.carrier().void(shipment.carrier_shipment_id)
             telemetry.logger.info("label_voided", shipment_id=shipment.shipment_id)
 
+    # ---- waiting at the counter ------------------------------------------------------------------------------------
+
+    def _set_aside(self, order_id: str, shipment_id: str, run: str) -> Shipment:
+        """Let a packed parcel wait at the counter, and tell its customer until when. The money has been taken: nobody
+        has to pay there."""
+        now = self.clock()
+
+        def ready(order: Order) -> Change | None:
+            shipment = self.shipments.get(shipment_id)
+            if order.status not in ALIVE or shipment.ready_at or not shipment.open:
+                return None
+            require_run(order, run)
+            require_released(order)
+            until = now + COLLECT_WITHIN
+            waiting = replace(shipment, task=None, ready_at=to_text(now))
+            after = replace(order, collect_by=to_text(until), collect_remind_at=to_text(until - COLLECT_REMIND_BEFORE))
+            data = {"shipment": shipment.number, "facility": shipment.facility, "until": to_text(until)}
+            event = Event("ShipmentReady", "system", "workflow", data)
+            return Change(after, event, [self.shipments.put(shipment, waiting)])
+
+        change_with_shipments(self.orders, order_id, ready, now)
+        shipment = self.shipments.get(shipment_id)
+        if not shipment.ready_at:
+            raise ParcelClosed(f"parcel is {shipment.status.value}")
+        return shipment
+
     # ---- leaving -------------------------------------------------------------------------------------------------
 
     def _dispatch(self, order_id: str, shipment_id: str, run: str, label: CarrierLabel | None) -> Shipment:
@@ -177,7 +207,8 @@ class ShipParcels:
                 label=_kept(label) if label else shipment.label,
                 shipped_at=to_text(now),
             )
-            return self._leaving(order, shipment, left, now)
+            told = Event("ShipmentShipped", "system", "workflow")
+            return departure(self.orders, self.inventory, order, shipment, left, told, now)
 
         order = change_with_shipments(self.orders, order_id, leave, now)
         if left is None:
@@ -188,28 +219,6 @@ class ShipParcels:
         telemetry.count("ShipmentsDispatched")
         telemetry.logger.info("parcel_shipped", shipment_id=shipment_id, order_status=order.status.value)
         return left
-
-    def _leaving(self, order: Order, shipment: Shipment, left: Shipment, now: datetime) -> Change:
-        """The change with which a parcel leaves, or the one that stops it because money is missing."""
-        after = _without(order, shipment)
-        needed = money_needed(after)
-        data: dict[str, Any] = {"shipment": shipment.number, "facility": shipment.facility, "needed": needed}
-        if order.payment.settled < needed:
-            return _unpaid(order, shipment, needed, now)
-        if not any(line.open for line in after.lines):
-            after = after.moved_to(Status.COMPLETED)
-        if order.external_id:
-            after = after.with_effects(Effect.CONFIRM_SHIPMENT)
-        event = Event("ShipmentShipped", "system", "workflow", data)
-        writes = [self.shipments.put(shipment, left)]
-        writes += [
-            self.inventory.dispatch(sku, shipment.facility, units, now) for sku, units in shipment.required.items()
-        ]
-        if left.label and left.label.tracker_id:
-            writes.append(tracker(self.orders.table, left, left.label.tracker_id, now))
-        if needed <= 0:
-            return Change(after, event, writes)
-        return Change(after, event, writes, PAID_FOR, {":needed": needed})
 
     def _hold_unpaid(self, order_id: str, shipment_id: str) -> None:
         """Stop the order before a label is bought for a parcel that money does not cover."""
@@ -238,6 +247,36 @@ class ShipParcels:
             return Change(held(order, "address", reason, "customer_service", now), event)
 
         self.orders.change(order_id, stop, now)
+
+
+def departure(
+    orders: DynamoOrders,
+    inventory: DynamoInventory,
+    order: Order,
+    shipment: Shipment,
+    left: Shipment,
+    told: Event,
+    now: datetime,
+) -> Change:
+    """The change with which a parcel leaves the books, ``told`` by an event, or the one that stops its order because
+    money is missing."""
+    after = _without(order, shipment)
+    needed = money_needed(after)
+    if order.payment.settled < needed:
+        return _unpaid(order, shipment, needed, now)
+    if not any(line.open for line in after.lines):
+        after = after.moved_to(Status.COMPLETED)
+    if order.external_id:
+        after = after.with_effects(Effect.CONFIRM_SHIPMENT)
+    data = {**told.data, "shipment": shipment.number, "facility": shipment.facility, "needed": needed}
+    event = replace(told, data=data)
+    writes = [DynamoShipments(orders.table).put(shipment, left)]
+    writes += [inventory.dispatch(sku, shipment.facility, units, now) for sku, units in shipment.required.items()]
+    if left.label and left.label.tracker_id:
+        writes.append(tracker(orders.table, left, left.label.tracker_id, now))
+    if needed <= 0:
+        return Change(after, event, writes)
+    return Change(after, event, writes, PAID_FOR, {":needed": needed})
 
 
 def _unpaid(order: Order, shipment: Shipment, needed: int, now: datetime) -> Change:

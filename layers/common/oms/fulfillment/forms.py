@@ -44,6 +44,20 @@ class ScanForm(Form):
         return self
 
 
+class CollectForm(Form):
+    """``POST /warehouse/pickups/{id}/collect``: the code that the customer shows, or the paper on which their name was
+    read."""
+
+    code: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9 -]{8,12}$")] | None = None
+    identity: Literal["passport", "identity_card", "driving_licence"] | None = None
+
+    @model_validator(mode="after")
+    def _names_one_proof(self) -> CollectForm:
+        if (self.code is None) == (self.identity is None):
+            raise ValueError("send either code or identity")
+        return self
+
+
 class PutBackUnit(Form):
     """Where the units of a SKU were put."""
 

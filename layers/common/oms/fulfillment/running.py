@@ -163,10 +163,12 @@ class RunFulfillment:
         shipments = DynamoShipments(self.orders.table).of(order_id)
         if order.backordered_at and could_go_on(self.inventory, order, shipments, self.clock()):
             self._begin_anew(order_id, order.runs, "stock came for what was backordered")
-        elif any(shipment.open for shipment in shipments) or not order.backordered_at:
+        elif any(shipment.open and not shipment.waits_for_customer for shipment in shipments) or not (
+            order.backordered_at or order.collect_by
+        ):
             if not self.workflows.running(run_name(order_id, order.runs)):
                 self._begin_anew(order_id, order.runs, "its run was lost")
-        elif from_text(order.backordered_at) + BACKORDER_FOR <= self.clock():
+        elif order.backordered_at and from_text(order.backordered_at) + BACKORDER_FOR <= self.clock():
             self._ask(order_id)
 
     def _ask(self, order_id: str) -> None:

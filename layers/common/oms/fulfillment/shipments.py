@@ -182,6 +182,8 @@ class Shipment:
     label: Label | None = None
     spare_labels: tuple[str, ...] = ()
     """Carriers' shipments that were replaced: their labels go back."""
+    ready_at: str = ""
+    """Since when it waits at a counter to be collected."""
     manifest_id: str = ""
     shipped_at: str = ""
     tracking: Tracking | None = None
@@ -216,6 +218,11 @@ class Shipment:
     def open(self) -> bool:
         """Whether somebody still has to do something for it to leave."""
         return self.status not in LEFT and self.status is not ShipmentStatus.CANCELLED
+
+    @property
+    def waits_for_customer(self) -> bool:
+        """Whether it lies packed at a counter and somebody has to come for it."""
+        return bool(self.ready_at) and self.status is ShipmentStatus.PACKED
 
     @property
     def required(self) -> dict[str, int]:
@@ -453,6 +460,7 @@ def shipment_to_item(shipment: Shipment) -> Item:
             "currency": label.currency,
         },
         "spare_labels": list(shipment.spare_labels),
+        "ready_at": shipment.ready_at,
         "manifest_id": shipment.manifest_id,
         "shipped_at": shipment.shipped_at,
         "tracking": tracking
@@ -472,6 +480,9 @@ def shipment_to_item(shipment: Shipment) -> Item:
     if task and task.state == "open" and not (task.kind == "pick" and shipment.walks):
         item["work_queue"] = f"{shipment.facility}#{task.kind}"
         item["work_rank"] = work_rank(shipment)
+    elif shipment.waits_for_customer:
+        item["work_queue"] = f"{shipment.facility}#pickup"
+        item["work_rank"] = f"{shipment.ready_at}#{shipment.shipment_id}"
     elif shipment.status is ShipmentStatus.SHIPPED and label and label.tracker_id and not shipment.manifest_id:
         item["work_queue"] = f"{shipment.facility}#manifest"
         item["work_rank"] = f"{label.carrier}#{shipment.shipped_at}#{shipment.shipment_id}"
@@ -505,6 +516,7 @@ def shipment_from_item(item: Mapping[str, Any]) -> Shipment:
         carrier_shipment_id=item.get("carrier_shipment_id", ""),
         label=Label(**item["label"]) if "label" in item else None,
         spare_labels=tuple(item.get("spare_labels", ())),
+        ready_at=item.get("ready_at", ""),
         manifest_id=item.get("manifest_id", ""),
         shipped_at=item.get("shipped_at", ""),
         tracking=Tracking(**item["tracking"]) if "tracking" in item else None,
@@ -535,6 +547,7 @@ def shipment_view(item: Mapping[str, Any]) -> dict[str, Any]:
         "tracking_number": label.tracking_number if label else None,
         "ship_by": shipment.ship_by or None,
         "carrier_cutoff": shipment.carrier_cutoff or None,
+        "ready_at": shipment.ready_at or None,
         "shipped_at": shipment.shipped_at or None,
         "tracking": {"status": tracking.status, "at": tracking.at} if tracking else None,
         "delivered_at": shipment.delivered_at or None,

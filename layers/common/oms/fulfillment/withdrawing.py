@@ -114,6 +114,7 @@ def _shrink(
             task=None,
             scans=(),
             carrier_shipment_id="",
+            ready_at="",
             created_at=to_text(now),
             version=1,
         )

@@ -35,6 +35,8 @@ KINDS: Mapping[str, Kind] = {
         Kind("lines_cancelled", ("LinesCancelled",), required=True),
         Kind("cancelled", ("OrderCancelled",), required=True),
         Kind("shipped", ("ShipmentShipped",)),
+        Kind("ready_for_pickup", ("ShipmentReady",), required=True),
+        Kind("pickup_reminder", ("PickupReminder",)),
         Kind("refunded", ("RefundSent",), required=True),
         # Whose return is approved when he asks for it has read so in the answer.
         Kind("return_approved", ("ReturnApproved",), required=True),
@@ -90,6 +92,11 @@ def _about(kind: str, order: Order, event: Mapping[str, Any], now: datetime) -> 
             return "order" if order.status is Status.EXPIRED else None
         case "cancelled":
             return "order" if order.status is Status.CANCELLED else None
+        case "ready_for_pickup" | "pickup_reminder":
+            # Who has collected it, or whose order has ended, need not come.
+            return (
+                str(event["data"]["shipment"]) if order.collect_by and order.status is Status.IN_FULFILLMENT else None
+            )
         case "shipped":
             return str(event["data"]["shipment"])
         case "return_approved" | "return_label":

@@ -50,6 +50,14 @@ class Merchant:
 
 
 @dataclass(frozen=True, slots=True)
+class Collection:
+    """Where a parcel waits, and the code with which it is collected."""
+
+    code: str
+    place: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Rendered:
     """A message ready to be sent."""
 
@@ -65,11 +73,12 @@ def render(
     titles: Mapping[str, str],
     shipment: Shipment | None = None,
     coming: Return | None = None,
+    collection: Collection | None = None,
 ) -> Rendered:
     """The message as it stands now. ``titles`` are the catalogue's, by SKU; ``shipment`` is the parcel that it is
-    about, ``coming`` the return."""
+    about, ``coming`` the return, and ``collection`` where the parcel waits."""
     speaks = language(merchant.language)
-    facts = _facts(due, order, merchant, titles, shipment, coming, speaks)
+    facts = _facts(due, order, merchant, titles, shipment, coming, collection, speaks)
     text = _environment("text").get_template(f"{speaks.code}/{due.kind}.txt")
     subject = " ".join("".join(text.blocks["subject"](text.new_context(facts))).split())
     html = _environment("html").get_template(f"{speaks.code}/{due.kind}.html").render(facts, subject=subject)
@@ -98,6 +107,7 @@ def _facts(
     titles: Mapping[str, str],
     shipment: Shipment | None,
     coming: Return | None,
+    collection: Collection | None,
     speaks: Language,
 ) -> dict[str, Any]:
     zone = _zone(merchant.zone)
@@ -134,6 +144,11 @@ def _facts(
         "address": _address(order.address),
         "parcel": _parcel(order, shipment),
         "back": {"by": moment(coming.deadline) if coming else "", "label": coming.label if coming else None},
+        "collection": {
+            "code": collection.code if collection else "",
+            "place": list(collection.place) if collection else [],
+            "until": moment(order.collect_by) if order.collect_by else "",
+        },
         "refund": money(owed_back) if owed_back else "",
         "paid": money(order.payment.captured),
         "given_back": money(order.payment.refunded),

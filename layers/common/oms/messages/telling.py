@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from oms.fulfillment.shipments import shipment_from_item
+from oms.fulfillment.facilities import facility_address
+from oms.fulfillment.shipments import Shipment, shipment_from_item
 from oms.inventory.store import DynamoInventory
 from oms.messages.kinds import CHANNELS_THAT_TELL, KINDS, TOO_LATE, Due, due_messages
 from oms.messages.notifier import Mail, Notifier, NotSent, Refused, Uncertain
 from oms.messages.preferences import KeepPreferences
-from oms.messages.rendering import Merchant, render
+from oms.messages.rendering import Collection, Merchant, render
 from oms.orders.model import Order
 from oms.orders.returning import return_from_item, return_key
 from oms.orders.store import DynamoOrders, order_key
@@ -27,6 +28,8 @@ from oms.runtime.dynamo import ConditionsFailed, Item
 
 ATTEMPT = timedelta(minutes=2)
 """Longer than the function may run: an attempt that began before has ended, one way or another."""
+
+_ABOUT_PARCELS = frozenset({"shipped", "ready_for_pickup", "pickup_reminder"})
 
 
 class NotToldYet(Exception):
@@ -44,6 +47,8 @@ class TellCustomers:
     """None where no mail is set up: then nothing is claimed, and nobody is told."""
     merchant: Merchant
     clock: Clock
+    collection_code: Callable[[str], str]
+    """What the customer of an order shows at a counter."""
 
     def tell(self, order_id: str, number: int) -> None:
         """Everything that is due, since a message about an earlier event may have been lost.
@@ -160,7 +165,7 @@ class TellCustomers:
 
     def _mail(self, order: Order, due: Due, copy: int) -> Mail:
         shipment, coming = None, None
-        if due.kind == "shipped":
+        if due.kind in _ABOUT_PARCELS:
             number = int(due.about)
             item = self.orders.table.get(order_key(order.order_id), f"SHIPMENT#{number:03d}")
             shipment = shipment_from_item(item) if item else None
@@ -169,9 +174,18 @@ class TellCustomers:
             coming = return_from_item(item) if item else None
         skus = {line.sku for line in order.lines} | ({unit.sku for unit in shipment.units} if shipment else set())
         titles = {sku: product.title for sku, product in self.inventory.products(sorted(skus)).items()}
-        rendered = render(due, order, self.merchant, titles, shipment, coming)
+        collection = self._collection(due, order, shipment)
+        rendered = render(due, order, self.merchant, titles, shipment, coming, collection)
         tags = {"order": order.order_id, "mail": f"{due.kind}-{due.about}-{copy}"}
         return Mail(order.customer["email"], rendered.subject, rendered.text, rendered.html, tags)
+
+    def _collection(self, due: Due, order: Order, shipment: Shipment | None) -> Collection | None:
+        if due.kind == "shipped" or shipment is None:
+            return None
+        place = facility_address(self.inventory, shipment.facility)
+        town = f"{place.city} {place.postal_code}"
+        rows = (place.name, place.line1, place.line2, town, place.country)
+        return Collection(self.collection_code(order.order_id), tuple(row for row in rows if row))
 
     def _look_again(self, order: Order, due: Due, claim: Item, now: datetime, *, ours: bool) -> None:
         if from_text(claim["at"]) > now - ATTEMPT:

@@ -17,6 +17,9 @@ FULFILLMENT = timedelta(hours=24)
 """How long the floor may take before somebody is told."""
 SECURE_BEFORE = timedelta(hours=24)
 """How long before it lapses an authorisation is made sure of."""
+COLLECT_WITHIN = timedelta(days=7)
+"""How long a parcel waits at a counter; one that becomes ready later lets the whole order wait as long again."""
+COLLECT_REMIND_BEFORE = timedelta(days=2)
 
 
 def next_deadline(order: Order, now: datetime) -> str | None:
@@ -35,6 +38,8 @@ def next_deadline(order: Order, now: datetime) -> str | None:
         moments.append(from_text(order.payment.authorized_until) - SECURE_BEFORE)
     if order.payment.credit and "payment" not in order.holds:
         moments.append(from_text(order.payment.due_at))
+    if order.collect_by and order.status in OPEN and not order.holds:
+        moments.append(from_text(order.collect_remind_at or order.collect_by))
     if order.return_deadline:
         moments.append(from_text(order.return_deadline))
     moments.extend(from_text(hold.deadline) for hold in order.holds.values())

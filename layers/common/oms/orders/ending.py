@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from oms.fulfillment.pausing import begun_anew
+from oms.fulfillment.pausing import begun_anew, held
 from oms.fulfillment.putbacks import put_back
 from oms.fulfillment.shipments import cancellation, change_with_shipments, knows_carrier, shipment_from_item
 from oms.fulfillment.withdrawing import withdraw
@@ -110,6 +110,28 @@ class EndOrders:
             return self._death(order, Status.EXPIRED, event, event.cause)
 
         return self._end(order_id, decide, "OrdersExpired")
+
+    def end_uncollected(self, order_id: str) -> Order:
+        """End what an order's customer did not collect in time, with whatever else of it has not left; its money goes
+        back. A marketplace's sale is its own to cancel: a person is asked. Anything else is left as it is."""
+
+        def decide(order: Order) -> Change | None:
+            now = self.clock()
+            if order.status is not Status.IN_FULFILLMENT or order.holds:
+                return None
+            if not order.collect_by or order.collect_by > to_text(now):
+                return None
+            reason = "not collected in time"
+            order = replace(order, collect_by="", collect_remind_at="")
+            if order.external_id:
+                event = Event("PickupOverdue", "system", reason)
+                return Change(held(order, "operator", reason, "customer_service", now), event)
+            if not any(line.shipped for line in order.lines):
+                return self._death(order, Status.CANCELLED, Event("OrderCancelled", "system", reason), reason)
+            rest = {line.number: line.open for line in order.lines if line.open}
+            return self._without_lines(order, rest, Event("LinesCancelled", "system", reason), reason, [], now)
+
+        return self._end(order_id, decide, "PickupsExpired")
 
     def cancel_lines(self, order_id: str, wanted: Mapping[int, int], *, reason: str, actor: str, key: str) -> Order:
         """Cancel units of some lines (by line number) of a paid order that have not left, whatever the warehouse is

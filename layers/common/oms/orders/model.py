@@ -216,6 +216,10 @@ class Order:
     """When the last of its parcels reached its door; empty as long as one has not."""
     returns: int = 0
     """How many returns were asked for: numbers the next one."""
+    collect_by: str = ""
+    """Until when parcels wait at a counter for their customer; empty when none does."""
+    collect_remind_at: str = ""
+    """When the customer is reminded of them; empty once that has been done."""
     return_deadline: str = ""
     """By when somebody has to do something about an open return; empty when none is open."""
     exchange_of: str = ""

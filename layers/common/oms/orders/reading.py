@@ -57,8 +57,9 @@ def totals_view(order: Order) -> dict[str, int]:
     }
 
 
-def order_view(orders: DynamoOrders, order: Order, *, staff: bool) -> dict[str, Any]:
-    """The order with its payments, shipments and refunds; holds, priority and version are for staff."""
+def order_view(orders: DynamoOrders, order: Order, *, staff: bool, collection_code: str = "") -> dict[str, Any]:
+    """The order with its payments, shipments and refunds; holds, priority and version are for staff, and the code with
+    which parcels are collected is for the customer."""
     shipments = [shipment_view(item) for item in orders.parts(order.order_id, "SHIPMENT#")]
     refunds = orders.parts(order.order_id, "REFUND#")
     waiting = order.waiting() if order.status in OPEN else {}
@@ -105,6 +106,8 @@ def order_view(orders: DynamoOrders, order: Order, *, staff: bool) -> dict[str, 
         "shipments": shipments,
         "backordered_at": order.backordered_at or None,
         "delivered_at": order.delivered_at or None,
+        "collect_by": (order.collect_by if order.status in OPEN else "") or None,
+        "collection_code": collection_code or None,
     }
     if order.note:
         view["note"] = order.note

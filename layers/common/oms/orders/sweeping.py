@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from oms.fulfillment.shipments import DynamoShipments
 from oms.orders.backordering import FillBackorders
 from oms.orders.deadlines import SECURE_BEFORE
 from oms.orders.ending import EndOrders
@@ -70,7 +71,22 @@ class SweepOrders:
                 self.backorders.fill(sku)
             if order.return_deadline and order.return_deadline <= to_text(now):
                 self.returns.lapse(order_id)
+            if order.collect_by and order.collect_by <= to_text(now):
+                self.ending.end_uncollected(order_id)
+            elif order.collect_remind_at and order.collect_remind_at <= to_text(now):
+                self.orders.change(order_id, self._remind, now)
             self.orders.change(order_id, self._drive_on, now)
+
+    def _remind(self, order: Order) -> Change | None:
+        """Tell the customer once that parcels wait, and until when."""
+        if order.status not in OPEN or order.holds or not order.collect_remind_at:
+            return None
+        parcels = DynamoShipments(self.orders.table).of(order.order_id)
+        waiting = next((parcel for parcel in parcels if parcel.waits_for_customer), None)
+        if waiting is None or order.collect_remind_at > to_text(self.clock()):
+            return None
+        data = {"shipment": waiting.number, "facility": waiting.facility, "until": order.collect_by}
+        return Change(replace(order, collect_remind_at=""), Event("PickupReminder", "system", "deadline passed", data))
 
     def _drive_on(self, order: Order) -> Change | None:
         """Show the order to the stream once more, and give overdue holds to their owners again."""

@@ -27,6 +27,8 @@ PUBLIC: Mapping[str, str] = {
     "RefundSent": "refund.sent",
     "RefundFailed": "refund.failed",
     "ShipmentShipped": "shipment.shipped",
+    "ShipmentReady": "shipment.ready_for_pickup",
+    "ShipmentCollected": "shipment.collected",
 }
 TYPES = frozenset(PUBLIC.values())
 PERSONAL = frozenset({"customer", "shipping_address"})
