@@ -61,6 +61,8 @@ class Watch:
         """Every SKU that was refused must have been short at some moment of the request."""
         for item in (reply.body or {}).get("items", []):
             least = self.least.get(item["sku"], 0)
+            if item["sku"] in self.world.backordered:
+                raise Violation("refused_only_when_short", f"{item['sku']} may be backordered and was refused")
             if least >= self.wanted.get(item["sku"], 0):
                 raise Violation(
                     "refused_only_when_short",
@@ -307,19 +309,67 @@ def _restripe(world: World, sku: str) -> None:
         "price": {"amount": 1000 + 100 * ord(sku[0]), "currency": "USD"},
         "barcodes": [f"code-{sku}"],
         "stripes": world.rng.choice((1, 2, 4)),
+        "backorder": sku in world.backordered,
     }
     _persist(world, "PUT /products/{sku}", body, {}, parameters={"sku": sku})
 
 
-def _persist(world: World, route: str, body: Any, headers: Mapping[str, str], **kwargs: Any) -> None:
+def stock_clerk(world: World, number: int) -> None:
+    """Receives what orders wait for, sends units to the other facility and takes them in there, and counts bins."""
+    rng = world.stock_rng
+    for turn in range(rng.randint(2, 4)):
+        key = {"idempotency-key": f"clerk-{number}-{turn}-of-{world.seed}"}
+        waited = [sku for sku in world.stocked if world.inspector.books.sku(sku).get("BACKORDERS", {}).get("waiting")]
+        kind = rng.choice(("receive", "transfer", "count", "stripes"))
+        sku = rng.choice(waited or world.stocked)
+        match kind:
+            case "receive":
+                body = {"type": "receive", "sku": sku, "quantity": rng.randint(1, 3), "reason": "delivery"}
+                _persist(world, "POST /stock/movements", body, key)
+            case "transfer":
+                _transfer(world, sku, key)
+            case "count":
+                _count(world, sku, key)
+            case _:
+                _restripe(world, sku)
+        world.system.scheduler.sleep(rng.choice((0.5, 20.0)))
+
+
+def _transfer(world: World, sku: str, key: Mapping[str, str]) -> None:
+    rng, sent = world.stock_rng, world.stock_rng.randint(1, 2)
+    body = {"sku": sku, "quantity": sent, "origin": "main", "target": "east", "reason": "east runs low"}
+    shipped = _persist(world, "POST /transfers", body, key)
+    if shipped is None or not shipped.ok:
+        return
+    world.tally["transfers"] += 1
+    world.system.scheduler.sleep(rng.choice((0.5, 60.0)))
+    arrived = {"quantity": max(0, sent + rng.choice((-1, 0, 0, 0, 1)))}
+    where = {"id": shipped.body["transfer_id"]}
+    _persist(world, "POST /transfers/{id}/receipt", arrived, key, parameters=where)
+
+
+def _count(world: World, sku: str, key: Mapping[str, str]) -> None:
+    rng = world.stock_rng
+    body = {"bin": rng.choice(("A1", "DOCK")), "skus": [sku], "reason": "monthly"}
+    asked = _persist(world, "POST /counts", body, key)
+    if asked is None or not asked.ok:
+        return
+    world.tally["counts"] += 1
+    world.system.scheduler.sleep(rng.choice((0.5, 20.0)))
+    found = {"sku": sku, "quantity": rng.randint(0, 5)}
+    _persist(world, "POST /counts/{id}/results", found, key, parameters={"id": asked.body["count_id"]})
+
+
+def _persist(world: World, route: str, body: Any, headers: Mapping[str, str], **kwargs: Any) -> Reply | None:
     for _ in range(3):
         reply = world.system.request(
             "inventory_sync/stock_api", route, body=body, headers=headers, groups=("ops",), **kwargs
         )
         if reply.status < 500:
             world.tally[f"stock work answered {reply.status}"] += 1
-            return
+            return reply
         world.system.scheduler.sleep(1.0)
+    return None
 
 
 def outage(world: World, name: str) -> None:

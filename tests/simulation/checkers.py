@@ -253,6 +253,63 @@ def queues_are_the_orders_that_wait(books: Books, changes: list[Change]) -> None
         require(head["earmarked"] >= 0, "queues_are_the_orders_that_wait", f"{sku}: {head}")
 
 
+def _new_movements(changes: list[Change]) -> list[Item]:
+    """The movements of one step; none when everything is looked at at once, which tells nothing of steps."""
+    if any(change.entity == "product" and change.old is None for change in changes):
+        return []
+    return [change.new for change in changes if change.entity == "movement" and change.new and change.old is None]
+
+
+@safety
+def arrivals_serve_the_queue_first(books: Books, changes: list[Change]) -> None:
+    """Units that come in go on sale only as far as nobody waits for them."""
+    for sku in {item["sku"] for item in _new_movements(changes) if item["change"] > 0}:
+        head = books.sku(sku).get("BACKORDERS", {"waiting": 0, "earmarked": 0})
+        offered = sum(
+            (change.new or {}).get("available", 0) - (change.old or {}).get("available", 0)
+            for change in changes
+            if change.entity == "stock" and change.key[0] == f"SKU#{sku}"
+        )
+        served = head["earmarked"] >= head["waiting"] or offered <= 0
+        require(served, "arrivals_serve_the_queue_first", f"{sku}: {offered} put on sale while {head}")
+
+
+@safety
+def counts_leave_what_was_counted(books: Books, changes: list[Change]) -> None:
+    """When a count is written down, its bin holds what was found."""
+    for found in _new_movements(changes):
+        if found["type"] == "count":
+            place = books.sku(found["sku"]).get(f"LOCATION#{found['facility']}", {})
+            holds = place.get(f"bin#{found['bin'] or 'DOCK'}", 0)
+            name = "counts_leave_what_was_counted"
+            require(holds == found["quantity"], name, f"{found['sku']}: {found['quantity']} found, {holds} on record")
+
+
+@safety
+def transit_is_accounted_for(books: Books, changes: list[Change]) -> None:
+    """What left for another facility stands among the supplies until it is received, and then no more; both ends are
+    movements."""
+    touched = {change.key[0] for change in changes if change.entity == "transfer"}
+    touched |= {
+        change.key[1].replace("SUPPLY#transfer.", "TRANSFER#")
+        for change in changes
+        if change.key[1].startswith("SUPPLY#transfer.")
+    }
+    for pk in sorted(touched):
+        item = books.items["InventoryTable"].get((pk, "TRANSFER"))
+        if item is None:
+            raise Violation("transit_is_accounted_for", f"{pk} is outside and was never shipped")
+        of_sku = books.sku(item["sku"])
+        outside = of_sku.get(f"SUPPLY#transfer.{item['transfer_id']}", {}).get("quantity", 0)
+        under_way = item["state"] == "in_transit"
+        due = item["quantity"] if under_way else 0
+        require(outside == due, "transit_is_accounted_for", f"{pk}: {due} in transit, {outside} among the supplies")
+        cause = f"transfer:{item['transfer_id']}"
+        moved = {each["type"]: each["on_hand"] for each in starting(of_sku, "MOVEMENT#") if each["cause"] == cause}
+        meant = {"transfer_out": -item["quantity"], **({} if under_way else {"transfer_in": item["received"]})}
+        require(moved == meant, "transit_is_accounted_for", f"{pk}: moved {moved} instead of {meant}")
+
+
 _COUNTERS = ("on_hand", "allocated", "unallocated", "damaged", "quarantined")
 
 
@@ -279,7 +336,8 @@ def nothing_negative(books: Books, changes: list[Change]) -> None:
 
 @safety
 def own_sales_never_oversold(books: Books, changes: list[Change]) -> None:
-    """Only a marketplace's sale may be written down as oversold; ours only by what a picker then did not find."""
+    """Only a marketplace's sale may be written down as oversold; ours only by what a picker then did not find, and
+    when it is made of products that may be backordered, as the customer is told."""
     missed: dict[str, int] = defaultdict(int)
     for change in changes:
         if change.entity == "movement" and change.new and change.new["type"] == "short":
@@ -288,9 +346,16 @@ def own_sales_never_oversold(books: Books, changes: list[Change]) -> None:
         if change.entity != "order" or change.new is None or change.new["channel"] != "web":
             continue
         before = (change.old or {}).get("oversold", {})
+        made = change.new["version"] == 1
+        if made:
+            order = order_from_item(change.new)
+            told = {each.line: each.quantity for each in order.backordered}
+            waits = order.waiting()
+            require(told == waits, "own_sales_never_oversold", f"{change.key[0]}: told of {told}, lacking {waits}")
         for sku, units in change.new.get("oversold", {}).items():
             more = units - before.get(sku, 0)
-            require(more <= missed[sku], "own_sales_never_oversold", f"{change.key[0]}: {more} more of {sku}")
+            may = more <= missed[sku] or (made and books.sku(sku)["PRODUCT"]["backorder"])
+            require(may, "own_sales_never_oversold", f"{change.key[0]}: {more} more of {sku}")
 
 
 @safety
@@ -844,6 +909,18 @@ def every_order_ends(books: Books) -> None:
 
 
 @liveness
+def nobody_waits_beside_stock(books: Books) -> None:
+    """Units that came in are with the orders that wait, or on sale; only a stream that lost records may leave a gap."""
+    if any(kind == "stream_lost" for kind, _ in books.system.plane.struck):
+        return
+    for (pk, sk), head in books.items["InventoryTable"].items():
+        if sk == "BACKORDERS":
+            available = books.available(pk.removeprefix("SKU#"))
+            idle = head["earmarked"] or (head["waiting"] and available)
+            require(not idle, "nobody_waits_beside_stock", f"{pk}: {available} available, {head}")
+
+
+@liveness
 def no_work_left(books: Books) -> None:
     """Nothing that an order asked of the outside is undone."""
     for pk, item in books.orders():
@@ -949,7 +1026,7 @@ def marketplaces_know_their_parcels(books: Books) -> None:
     for pk, item in books.orders():
         if not item.get("external_id"):
             continue
-        left = [each for each in starting(books.order(pk), "SHIPMENT#") if each["status"] == "shipped"]
+        left = [each for each in starting(books.order(pk), "SHIPMENT#") if each["status"] in parcels.LEFT]
         report = books.system.cores[item["channel"]].order_report(item["external_id"])
         if report and report["cancelled"]:
             continue

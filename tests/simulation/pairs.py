@@ -26,6 +26,7 @@ from oms.fulfillment.dispatch import ShipParcels
 from oms.fulfillment.facilities import put_facility
 from oms.inventory.model import Listing, Movement, Product
 from oms.orders.editing import Edit, preview_of
+from oms.orders.model import OPEN
 from oms.orders.store import order_from_item
 from tests.simulation import actors, staff
 from tests.simulation.backend import Call
@@ -51,15 +52,17 @@ class Scene:
         self.deliveries: list[Any] = []
         self.replies: list[Reply] = []
         self.external = ""
+        self.transfer = ""
 
     # ---- setting the scene ---------------------------------------------------------------------------------------
 
-    def stock(self, units: int, *, stripes: int = 1, channel: str = "") -> Scene:
+    def stock(self, units: int, *, stripes: int = 1, channel: str = "", backorder: bool = False) -> Scene:
         """One product with so many units."""
         system = self.system
         app = system._app(system.template.function_at("inventory_sync/stock_api"))
         now = datetime.fromtimestamp(system.clock.now, UTC)
-        app.inventory.put_product(Product("A", "A", 1000, "USD", ("code-A",), {}, 200, stripes=stripes), now)
+        product = Product("A", "A", 1000, "USD", ("code-A",), {}, 200, stripes=stripes, backorder=backorder)
+        app.inventory.put_product(product, now)
         put_facility(app.inventory, staff.DOCK, now)
         if units:
             app.inventory.move(Movement("receive", "A", units, "main", "A1", "opening stock", "system", "open-A", now))
@@ -87,6 +90,12 @@ class Scene:
         self.system.control("stripe", "POST", "/_sim/pay", {"payment_intent": self.secret, "payment_method": card})
         self.deliveries = [entry[3] for entry in self.system.mail.waiting]
         self.system.mail.waiting.clear()
+        return self
+
+    def shipped_east(self, quantity: int) -> Scene:
+        """Units on their way to another facility."""
+        body = {"sku": "A", "quantity": quantity, "origin": "main", "target": "east", "reason": "east runs low"}
+        self.transfer = self.do(stock_work("POST /transfers", body)).body["transfer_id"]
         return self
 
     def confirmed(self, quantity: int = 1) -> Scene:
@@ -215,7 +224,8 @@ class Scene:
 
 def place(key: str, quantity: int = 1, **changes: Any) -> Start:
     """POST /orders."""
-    body = {
+    body: dict[str, Any] = {
+        **changes,
         "customer": {"email": "shopper@example.org", "name": "Sam Shopper"},
         "shipping_address": actors.ADDRESS,
         "lines": [{"sku": "A", "quantity": quantity}],
@@ -283,16 +293,35 @@ def carrier_word(index: int) -> Start:
     return start
 
 
-def movement(kind: str, quantity: int, key: str = "movement-key") -> Start:
-    """POST /stock/movements."""
-    body = {"type": kind, "sku": "A", "quantity": quantity, "facility": "main", "reason": "routine"}
+def stock_work(route: str, body: Any, key: str = "movement-key", **parameters: str) -> Start:
+    """A request of the stock office."""
     return lambda scene: scene.system.call(
         "inventory_sync/stock_api",
-        "POST /stock/movements",
+        route,
+        parameters=parameters,
         body=body,
         headers={"idempotency-key": key},
         groups=("ops",),
     )
+
+
+def movement(kind: str, quantity: int, key: str = "movement-key", **told: str) -> Start:
+    """POST /stock/movements."""
+    body = {"type": kind, "sku": "A", "quantity": quantity, "facility": "main", "reason": "routine", **told}
+    return stock_work("POST /stock/movements", body, key)
+
+
+def receipt(quantity: int) -> Start:
+    """POST /transfers/{id}/receipt."""
+    return lambda scene: stock_work(
+        "POST /transfers/{id}/receipt", {"quantity": quantity}, "receipt-key", id=scene.transfer
+    )(scene)
+
+
+def restripe(stripes: int) -> Start:
+    """PUT /products/{sku}: the product sold from another number of counters."""
+    body = {"sku": "A", "title": "A", "price": {"amount": 1000, "currency": "USD"}, "barcodes": ["code-A"]}
+    return stock_work("PUT /products/{sku}", {**body, "stripes": stripes}, sku="A")
 
 
 def invoke(entry: str, event: Any) -> Start:
@@ -306,6 +335,10 @@ def invoke(entry: str, event: Any) -> Start:
 
 
 sweep = invoke("place_order/sweep", {})
+fill = invoke(
+    "inventory_sync/watch_stock",
+    {"Records": [{"eventID": "1", "dynamodb": {"SequenceNumber": "1", "NewImage": {"sku": {"S": "A"}}}}]},
+)
 
 
 def message(entry: str, body: Callable[[Scene], Any], queue: str = "Queue") -> Start:
@@ -530,6 +563,19 @@ def _label_given_back(scene: Scene) -> bool:
 
 def _shown(channel: str) -> Callable[[Scene], bool]:
     return lambda scene: bool(scene.system.cores[channel].shown("A") == scene.available())
+
+
+def _all_served(scene: Scene) -> bool:
+    """Once the queue was looked at, nobody waits and nothing is kept."""
+    scene.do(fill)
+    pool = scene.inspector.books.sku("A").get("BACKORDERS", {}).get("earmarked", 0)
+    return not any(order.oversold for order in scene.orders() if order.status in OPEN) and not pool
+
+
+def _first_in_rank_served(scene: Scene) -> bool:
+    """Of those who wait, the one with the higher priority got the unit."""
+    ranked = sorted(scene.orders(), key=lambda order: (-order.priority_score, order.placed_at))
+    return [sum(order.oversold.values()) for order in ranked] == [0, *[1] * (len(ranked) - 1)]
 
 
 def _dead_placed(scene: Scene) -> object:
@@ -760,6 +806,71 @@ PAIRS = (
         lambda s: s.stock(2),
         (movement("count", 1), place("one")),
         lambda s: s.replies[0].status in {201, 409} and s.replies[1].ok,
+    ),
+    Pair(
+        "count of the bin ‖ place",
+        lambda s: s.stock(2),
+        (movement("count", 1, bin="A1"), place("one")),
+        lambda s: s.statuses() == [201, 201] and s.available() == 0,
+    ),
+    Pair(
+        "count of the bin ‖ receive into it",
+        lambda s: s.stock(2),
+        (movement("count", 1, bin="A1"), movement("receive", 2, "receive-key", bin="A1")),
+        lambda s: s.statuses() == [201, 201] and s.available() in {1, 3},
+    ),
+    Pair(
+        "receive ‖ place on a SKU that is waited for",
+        lambda s: (s.stock(0, backorder=True), s.placed()),
+        (movement("receive", 2), place("other")),
+        lambda s: s.statuses() == [201, 201] and _all_served(s) and s.available() == 0,
+    ),
+    Pair(
+        "receive ‖ the first who waits",
+        lambda s: s.stock(0, backorder=True),
+        (movement("receive", 2), place("one")),
+        lambda s: s.statuses() == [201, 201] and _all_served(s) and s.available() == 1,
+    ),
+    Pair(
+        "receive of a transfer ‖ place on a SKU that is waited for",
+        lambda s: (s.stock(2, backorder=True), s.shipped_east(2), s.placed()),
+        (receipt(2), place("other")),
+        lambda s: s.statuses() == [201, 201] and _all_served(s) and s.available() == 0,
+    ),
+    Pair(
+        "receive of a transfer ‖ the same receipt",
+        lambda s: (s.stock(2), s.shipped_east(2)),
+        (receipt(2), receipt(2)),
+        lambda s: s.statuses() == [201, 201] and s.replies[0].body == s.replies[1].body and s.available() == 2,
+    ),
+    Pair(
+        "adjust ‖ the same adjust of the last unit",
+        lambda s: s.stock(1),
+        (movement("adjust", -1), movement("adjust", -1)),
+        lambda s: s.statuses() == [201, 201] and s.replies[0].body == s.replies[1].body and s.available() == 0,
+    ),
+    Pair(
+        "restripe ‖ place",
+        lambda s: s.stock(2, stripes=2),
+        (restripe(1), place("one", 2)),
+        lambda s: s.statuses() == [200, 201] and s.available() == 0,
+    ),
+    Pair(
+        "fill ‖ fill of orders with different priorities",
+        lambda s: (
+            s.stock(0, backorder=True),
+            s.do(place("patient")),
+            s.later(60).do(place("urgent", shipping_method="express")),
+            s.do(movement("receive", 1)),
+        ),
+        (fill, fill),
+        _first_in_rank_served,
+    ),
+    Pair(
+        "fill ‖ cancel",
+        lambda s: (s.stock(0, backorder=True), s.placed(), s.do(movement("receive", 1))),
+        (fill, cancel()),
+        lambda s: s.order().status.value == "cancelled" and _all_served(s) and s.available() == 1,
     ),
     Pair(
         "receive ‖ receive with one key",

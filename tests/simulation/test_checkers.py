@@ -112,6 +112,50 @@ def movements_have_causes(scene: Scene) -> None:
     _sku(scene, "STOCK#0", available=4)
 
 
+@plants
+def queues_are_the_orders_that_wait(scene: Scene) -> None:
+    waiting = {"entity": "backorder", "sku": "A", "order_id": scene.order_id, "units": 1}
+    _put(scene, "InventoryTable", {"pk": "SKU#A", "sk": f"BACKORDER#9999#now#{scene.order_id}", **waiting})
+    _queue(scene, waiting=1, earmarked=0)
+
+
+def _queue(scene: Scene, **counts: int) -> None:
+    head = {"pk": "SKU#A", "sk": "BACKORDERS", "entity": "backorders", "sku": "A", "version": 1, "filled": 0}
+    _put(scene, "InventoryTable", {**head, **counts})
+
+
+def _moved(scene: Scene, **told: Any) -> None:
+    """A movement of the journal."""
+    at = "2027-01-15T09:00:00.000Z"
+    item = {"pk": "SKU#A", "sk": f"MOVEMENT#{at}#planted", "entity": "movement", "movement_id": "planted", "sku": "A"}
+    item |= {"facility": "main", "bin": "A1", "reason": "routine", "cause": "operator", "actor": "kim", "at": at}
+    _put(scene, "InventoryTable", {**item, "change": 0, "on_hand": 0, **told})
+
+
+@plants
+def arrivals_serve_the_queue_first(scene: Scene) -> None:
+    _queue(scene, waiting=2, earmarked=1)
+    _moved(scene, type="receive", quantity=1, change=1, on_hand=1)
+    _sku(scene, "STOCK#0", available=4)
+
+
+@plants
+def counts_leave_what_was_counted(scene: Scene) -> None:
+    _moved(scene, type="count", quantity=99)
+
+
+@plants
+def transit_is_accounted_for(scene: Scene) -> None:
+    transfer = {"entity": "transfer", "transfer_id": "t1", "sku": "A", "quantity": 1, "state": "in_transit"}
+    _moved(scene, type="transfer_out", quantity=1, on_hand=-1, cause="transfer:t1")
+    _put(scene, "InventoryTable", {"pk": "TRANSFER#t1", "sk": "TRANSFER", **transfer})
+
+
+@plants
+def nobody_waits_beside_stock(scene: Scene) -> None:
+    _queue(scene, waiting=0, earmarked=1)
+
+
 def _claimed(scene: Scene, **changes: Any) -> None:
     """A claim of the order's confirmation, which the payment's event calls for."""
     mail = {"entity": "mail", "kind": "confirmed", "about": "order", "event": 2, "status": "sending"}

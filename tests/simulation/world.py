@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from oms.bootstrap import App
@@ -56,6 +56,9 @@ class World:
         self.inspector = Inspector(self.system)
         self.tally: Counter[str] = Counter()
         self.skus: list[str] = []
+        self.stock_rng = random.Random(f"stock {seed}")
+        self.backordered: set[str] = set()
+        """Products whose sales are accepted beyond the stock."""
         self.wanted: dict[str, Mapping[str, int]] = {}
         """What one unit of a SKU takes from stock."""
         self.planned: set[str] = set()
@@ -99,9 +102,10 @@ class World:
         now = datetime.fromtimestamp(EPOCH, UTC)
         for name in "ABC"[: rng.randint(1, 3)]:
             stripes = rng.choice((1, 1, 2, 3))
-            app.inventory.put_product(
-                Product(name, name, 1000 + 100 * ord(name), "USD", (f"code-{name}",), {}, 200, stripes=stripes), now
-            )
+            product = Product(name, name, 1000 + 100 * ord(name), "USD", (f"code-{name}",), {}, 200, stripes=stripes)
+            if self.stock_rng.random() < 0.25:
+                self.backordered.add(name)
+            app.inventory.put_product(replace(product, backorder=name in self.backordered), now)
             self.skus.append(name)
             self.wanted[name] = {name: 1}
         if len(self.skus) > 1 and rng.random() < 0.4:
@@ -179,6 +183,9 @@ class World:
             self.spawn(f"buyer {number}", actors.bind(actors.marketplace_buyer, self, number), rng.uniform(1, 40))
         for number in range(rng.randint(0, 2)):
             self.spawn(f"ops {number}", actors.bind(actors.operator, self, number), rng.uniform(0, 30))
+        for number in range(self.stock_rng.choice((0, 0, 1, 2))):
+            begins = self.stock_rng.uniform(0, 30)
+            self.spawn(f"stock clerk {number}", actors.bind(actors.stock_clerk, self, number), begins)
         for name in ("stripe_down", "channel_down"):
             if rng.random() < self.system.plane.rates.get(name, 0.0) * 2:
                 self.spawn(name, actors.bind(actors.outage, self, name), rng.uniform(0, 30))

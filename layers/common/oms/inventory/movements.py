@@ -47,15 +47,21 @@ def move(inventory: DynamoInventory, movement: Movement, more: Sequence[Write] =
         done = inventory.table.get(f"OPERATION#movement#{movement.key}", "OPERATION")
         if done:
             return _replayed(movement, done)
-        effect = effect_of(movement, inventory.location(movement.sku, movement.facility))
-        record = record_of(movement, effect)
-        writes = [_marker(inventory, movement, record), *writes_of(inventory, product, movement, effect), *more]
         try:
-            inventory.table.transact(writes)
-        except ConditionsFailed as failed:
-            refuse_if_missing(movement, effect, failed)
-            inventory.table.back_off(attempt)
-            continue
+            effect = effect_of(movement, inventory.location(movement.sku, movement.facility))
+            record = record_of(movement, effect)
+            writes = [_marker(inventory, movement, record), *writes_of(inventory, product, movement, effect), *more]
+            try:
+                inventory.table.transact(writes)
+            except ConditionsFailed as failed:
+                refuse_if_missing(movement, effect, failed)
+                inventory.table.back_off(attempt)
+                continue
+        except errors.DomainError:
+            # Perhaps the same request, sent twice, has just taken what is missing now.
+            if done := inventory.table.get(f"OPERATION#movement#{movement.key}", "OPERATION"):
+                return _replayed(movement, done)
+            raise
         return record
     raise Contention(f"movement of {movement.sku}")
 

@@ -33,14 +33,23 @@ def carry_out(
     """
     marker = f"OPERATION#{name}#{key}"
     digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
-    for attempt in range(_ATTEMPTS):
+
+    def replayed() -> dict[str, Any] | None:
         done = inventory.table.get(marker, "OPERATION")
-        if done:
-            if done["digest"] != digest:
-                raise errors.IdempotencyKeyReused("This key was used for another request.")
-            answer: dict[str, Any] = done["record"]
-            return answer
-        answer, writes = plan()
+        if done and done["digest"] != digest:
+            raise errors.IdempotencyKeyReused("This key was used for another request.")
+        return done["record"] if done else None
+
+    for attempt in range(_ATTEMPTS):
+        if (known := replayed()) is not None:
+            return known
+        try:
+            answer, writes = plan()
+        except errors.DomainError:
+            # Perhaps the same request, sent twice, has just done what cannot be done again.
+            if (known := replayed()) is not None:
+                return known
+            raise
         once = {
             "pk": marker,
             "sk": "OPERATION",
