@@ -225,7 +225,6 @@ class Scene:
 def place(key: str, quantity: int = 1, **changes: Any) -> Start:
     """POST /orders."""
     body: dict[str, Any] = {
-        **changes,
         "customer": {"email": "shopper@example.org", "name": "Sam Shopper"},
         "shipping_address": actors.ADDRESS,
         "lines": [{"sku": "A", "quantity": quantity}],
