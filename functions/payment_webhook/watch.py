@@ -13,7 +13,7 @@ from oms.runtime.telemetry import entry_point, logger
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     """Lambda entry; ``hours`` in the event is how far back the books are compared, without it only events are asked
     for."""
-    watching = app().watching()
+    watching = app().watching(lambda: context.get_remaining_time_in_millis() / 1000)
     report = watching.poll()
     if "hours" in event:
         report |= watching.give_back_unmatched() | watching.reconcile(timedelta(hours=event["hours"]))

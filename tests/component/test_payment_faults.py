@@ -276,6 +276,69 @@ def test_the_books_are_held_against_stripe_and_a_break_is_a_case_that_mends_noth
     assert (done.body["status"], cases(shop, "break")) == ("closed", [])
 
 
+def enter(shop: Shop, placed: Answer, intent: str, amount: int) -> None:
+    """Somebody's mistake: an entry for money that Stripe never moved."""
+    entry = ledger.Entry("captured", "stripe", intent, amount, "USD", "a mistake")
+    shop.app.orders.table.transact([ledger.append(shop.app.orders.table, placed.body["order_id"], entry, shop.now)])
+
+
+def test_an_entry_for_which_stripe_has_nothing_is_found_from_our_side(shop: Shop) -> None:
+    placed = paid(shop)
+    enter(shop, placed, "pi_gone", 1200)
+    still = shop.place(checkout(capture="on_shipment"), key="checkout-0002")
+    shop.pay(still)
+    shop.deliver_all()
+    enter(shop, still, shop.intent_of(still), 700)
+    assert shop.watch(hours=2)["breaks"] == 0, "what is being written is left alone"
+    shop.later(hours=1)
+    assert [shop.watch(hours=2)["breaks"] for _ in range(2)] == [2, 0]
+    found = {case["case_id"]: (case["data"]["ledger"], case["data"]["provider"]) for case in cases(shop, "break")}
+    assert found == {"pi_gone:captured": (1200, 0), f"{shop.intent_of(still)}:captured": (700, 0)}
+
+
+def test_the_daily_walk_over_open_payments_goes_on_where_the_last_run_stopped(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oms.payments.auditing._AT_ONCE", 1)
+    old = paid(shop, capture="on_shipment")
+    new = paid(shop, key="checkout-0002", capture="on_shipment")
+    shop.later(hours=5)
+    enter(shop, old, "pi_gone", 1200)
+    shop.later(hours=5)
+    assert new.body["order_id"] != old.body["order_id"]
+    reports = [shop.watch(hours=2, seconds=seconds) for seconds in (1, 1, 1, 900)]
+    assert sum(report["walked"] for report in reports) == 2
+    assert [report["breaks"] for report in reports].count(1) == 1
+    shop.later(hours=21)
+    assert shop.watch(hours=2)["walked"] == 2
+
+
+@pytest.mark.parametrize("other", [{"livemode": True}, {"account": "acct_of_somebody_else"}])
+def test_an_event_of_another_mode_or_account_is_refused_and_changes_nothing(shop: Shop, other: dict[str, Any]) -> None:
+    shop.stock_up("SHIRT", 10)
+    placed = shop.place()
+    shop.pay(placed)
+    told = json.loads(shop.waiting("payment_intent.succeeded").body) | other
+    shop.deliveries.clear()
+    assert shop.deliver(shop.signed_by_stripe(told)).status == 400
+    assert (shop.read(placed)["status"], shop.queued("payment-events")) == ("placed", [])
+
+
+def test_events_that_stripe_could_not_deliver_are_asked_for_though_others_come(shop: Shop) -> None:
+    shop.stock_up("SHIRT", 10)
+    lost, heard = shop.place(), shop.place(key="checkout-0002")
+    shop.pay(lost)
+    shop.deliveries.clear()
+    shop.later(minutes=20)
+    shop.pay(heard)
+    for delivery in list(shop.deliveries):
+        shop.stripe.delivered(delivery, shop.deliver(shop.signed_by_stripe(json.loads(delivery.body))).status)
+    shop.deliveries.clear()
+    assert shop.watch() == {"missed": 1}
+    shop.news()
+    assert (shop.read(lost)["status"], shop.read(heard)["status"]) == ("confirmed", "confirmed")
+
+
 def test_a_review_holds_the_order_and_its_approval_lets_it_go(shop: Shop) -> None:
     placed = paid(shop)
     review = shop.stripe_plays("reviews", payment_intent=shop.intent_of(placed))["id"]

@@ -318,9 +318,10 @@ class Shop:
             result = import_module("functions.payment_webhook.apply_event").handler({"Records": records}, Context())
             assert result == {"batchItemFailures": []}, result
 
-    def watch(self, hours: int | None = None) -> Any:
-        """Run the scheduled look at Stripe."""
-        return import_module("functions.payment_webhook.watch").handler({"hours": hours} if hours else {}, Context())
+    def watch(self, hours: int | None = None, seconds: int = 900) -> Any:
+        """Run the scheduled look at Stripe, with so much time for it."""
+        context = Context(remaining_ms=seconds * 1000)
+        return import_module("functions.payment_webhook.watch").handler({"hours": hours} if hours else {}, context)
 
     def stripe_plays(self, path: str, **told: Any) -> Any:
         """Somebody else does something at Stripe: a bank, a reviewer, bad luck."""

@@ -280,8 +280,8 @@ class App:
 
         return ProviderNews(self.orders, self.gateway(), self.ending, self.clock, self.settings.fraud_action)
 
-    def watching(self) -> WatchPayments:
-        """The scheduled looks at the provider."""
+    def watching(self, time_left: Callable[[], float]) -> WatchPayments:
+        """The scheduled looks at the provider, with so many seconds left for them."""
         from oms.payments.watching import WatchPayments
 
         return WatchPayments(
@@ -291,6 +291,7 @@ class App:
             self.clock,
             self.queue_payment_event,
             timedelta(hours=self.settings.unmatched_refund_hours),
+            time_left,
         )
 
     def queue_payment_event(self, event: Mapping[str, Any]) -> None:

@@ -14,9 +14,10 @@ from typing import Any
 from oms.orders.store import DynamoOrders
 from oms.payments import ledger
 from oms.payments.apply import PROVIDER, ApplyPayments, OrderNotYetVisible, fact_of
+from oms.payments.auditing import SETTLES_WITHIN, AuditLedger, intent_of
 from oms.payments.cases import BREAK, PAYMENT_WITHOUT_ORDER, Cases
 from oms.payments.news import NEWS
-from oms.payments.port import Movement, PaymentGateway
+from oms.payments.port import Movement, PaymentGateway, PaymentRefused
 from oms.runtime import telemetry
 from oms.runtime.clock import Clock, from_text, to_text
 from oms.runtime.dynamo import ConditionsFailed, Item, Table
@@ -31,8 +32,6 @@ INTENTS = (
 TYPES = (*INTENTS, *NEWS)
 """Every event type that concerns us: what the webhook endpoint has to be subscribed to."""
 
-SETTLES_WITHIN = timedelta(minutes=15)
-"""How long an event may take before its absence means something."""
 _OURS = ("order_id", "renews")
 """What of an intent's metadata is ours."""
 _MARK = ("PROVIDER#stripe", "WEBHOOKS")
@@ -86,6 +85,8 @@ class WatchPayments:
     queue: Callable[[Mapping[str, Any]], None]
     """Hands an event to whoever applies events."""
     refund_after: timedelta
+    time_left: Callable[[], float]
+    """Seconds this run may still take."""
 
     @property
     def cases(self) -> Cases:
@@ -123,7 +124,8 @@ class WatchPayments:
     # ---- books against the provider --------------------------------------------------------------------------------
 
     def reconcile(self, window: timedelta) -> dict[str, int]:
-        """Hold every movement of our balance at the provider in ``window`` against the ledger, payment by payment;
+        """Hold every movement of our balance at the provider in ``window`` against the ledger, payment by payment, then
+        the ledger's entries of the window against the provider, and go on with the daily walk over all open payments;
         each break is a case and counts for the alarm. Fees, of which only the balance tells, are entered."""
         now = self.clock()
         by_intent: dict[tuple[str, str], list[Movement]] = {}
@@ -135,9 +137,32 @@ class WatchPayments:
         breaks = 0
         for (order_id, intent), movements in by_intent.items():
             breaks += self._compare(order_id, intent, movements, now)
+        audit = AuditLedger(self.orders, self.clock, self._has_moved, self.time_left)
+        breaks += audit.window(now - window, {intent for _, intent in by_intent})
+        walk = audit.walk()
+        breaks += walk.pop("walk_breaks")
         if breaks:
             telemetry.count("ReconciliationBreaks", breaks)
-        return {"payments": len(by_intent), "breaks": breaks}
+        return {"payments": len(by_intent), "breaks": breaks, **walk}
+
+    def _has_moved(self, order_id: str, intent: str, entries: list[Item]) -> int:
+        """Hold what we wrote down of a payment against what the provider has of it, which may be nothing."""
+        booked = ledger.sums(entries)
+        ours = {
+            "captured": booked["captured"],
+            "authorized": booked["authorized"] - booked["drawn"] - booked["released"],
+            "refunded": booked["refunded"] - booked["refund_failed"],
+        }
+        theirs = dict.fromkeys(ours, 0)
+        try:
+            shown = self.gateway.get_intent(intent)
+            theirs |= {"captured": shown.amount_received, "authorized": shown.amount_capturable}
+            if ours["refunded"] or theirs["captured"]:
+                theirs["refunded"] = self.gateway.refunded(intent)
+        except PaymentRefused as refused:
+            if refused.code != "resource_missing":
+                raise
+        return self._breaks(order_id, intent, {what: (ours[what], theirs[what]) for what in ours}, self.clock())
 
     def _compare(self, order_id: str, intent: str, movements: Iterable[Movement], now: datetime) -> int:
         if not order_id or self.orders.get(order_id) is None:
@@ -145,7 +170,7 @@ class WatchPayments:
         entries = [
             entry
             for entry in self.orders.parts(order_id, "MONEY#")
-            if entry["provider"] == PROVIDER and entry.get("intent", entry["object_id"]) == intent
+            if entry["provider"] == PROVIDER and intent_of(entry) == intent
         ]
         booked = ledger.sums(entries)
         shown = self.gateway.get_intent(intent)
@@ -162,6 +187,10 @@ class WatchPayments:
             )
             pairs[f"dispute {movement_id}"] = (known, amount)
         self._enter_fees(order_id, intent, entries, movements, now)
+        return self._breaks(order_id, intent, pairs, now)
+
+    def _breaks(self, order_id: str, intent: str, pairs: Mapping[str, tuple[int, int]], now: datetime) -> int:
+        """A case for each figure that is not the same here (first) and there; how many are new."""
         found = 0
         for what, (ours, theirs) in pairs.items():
             if ours != theirs:
