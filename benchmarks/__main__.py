@@ -1,6 +1,6 @@
 """``make bench``: measure everything and write ``benchmarks/results.md``.
 
-    python -m benchmarks [--quick] [--output FILE]
+    python -m benchmarks [--quick] [--only SECTION] [--output FILE]
 
 ``--quick`` counts little and writes nothing unless a file is named: for working on the benchmarks themselves.
 """
@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from benchmarks import bill, bursts, hot_sku, machine, placing, planning, startup, throughput
 from benchmarks.report import Progress
 
 RESULTS = Path(__file__).with_name("results.md")
+SECTIONS = ("startup", "placing", "bill", "throughput", "bursts", "hot_sku", "planning")
+"""In the order of the report."""
 
 
 def main() -> int:
@@ -23,19 +27,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure speed and cost.")
     parser.add_argument("--quick", action="store_true", help="few repetitions; the report goes to the terminal")
     parser.add_argument("--output", type=Path, help=f"where to write the report (benchmarks/{RESULTS.name})")
+    parser.add_argument("--only", choices=SECTIONS, help="one section, to the terminal")
     arguments = parser.parse_args()
-    quick: bool = arguments.quick
-    output: Path | None = arguments.output or (None if quick else RESULTS)
+    only: str | None = arguments.only
+    output: Path | None = arguments.output or (None if arguments.quick or only else RESULTS)
 
     progress = Progress()
     busy = machine.load()
-    started = startup.measure(progress, runs=3 if quick else 15)
-    placed = placing.measure(progress, orders=50 if quick else 500)
-    whole = bill.measure(progress)
-    rate = throughput.measure(progress, orders=20 if quick else 200)
-    burst = bursts.measure(progress, orders=200 if quick else bursts.ORDERS)
-    hot = hot_sku.measure(progress, units=2_000 if quick else hot_sku.UNITS)
-    planned = planning.measure(progress, (100, 1_000) if quick else planning.SIZES)
+    sections = _sections(progress, quick=arguments.quick)
+    written = [sections[name]() for name in ([only] if only else SECTIONS)]
     progress.say("done")
 
     report = "\n\n".join(
@@ -44,13 +44,7 @@ def main() -> int:
             f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d at %H:%M} UTC; do not edit. Figures compare\n"
             "within this run only: the reference and ours were measured side by side on one machine:\n"
             f"{machine.describe()}. Load average when it began: {busy}, when it ended: {machine.load()}.",
-            startup.render(started),
-            placing.render_cost(placed),
-            bill.render(whole),
-            throughput.render(rate, placing.render_cpu(placed)),
-            bursts.render(burst),
-            hot_sku.render(hot),
-            planning.render(planned),
+            *written,
         ]
     )
     if output is None:
@@ -59,6 +53,22 @@ def main() -> int:
         output.write_text(report + "\n")
         print(f"wrote {output}")
     return 0
+
+
+def _sections(progress: Progress, *, quick: bool) -> dict[str, Callable[[], str]]:
+    """How each section is measured and written; what two of them show is measured once."""
+    placed = cache(lambda: placing.measure(progress, orders=50 if quick else 500))
+    return {
+        "startup": lambda: startup.render(startup.measure(progress, runs=3 if quick else 15)),
+        "placing": lambda: placing.render_cost(placed()),
+        "bill": lambda: bill.render(bill.measure(progress)),
+        "throughput": lambda: throughput.render(
+            throughput.measure(progress, orders=20 if quick else 200), placing.render_cpu(placed())
+        ),
+        "bursts": lambda: bursts.render(bursts.measure(progress, orders=200 if quick else bursts.ORDERS)),
+        "hot_sku": lambda: hot_sku.render(hot_sku.measure(progress, units=2_000 if quick else hot_sku.UNITS)),
+        "planning": lambda: planning.render(planning.measure(progress, (100, 1_000) if quick else planning.SIZES)),
+    }
 
 
 if __name__ == "__main__":
