@@ -33,7 +33,7 @@ def receive(request: ApiRequest) -> ApiResponse:
     except (ValueError, KeyError, TypeError):
         raise errors.MalformedRequest("This is no event about a tracker.") from None
     if sighting:
-        TrackParcels(parts.orders, parts.clock).take_in(sighting, request.body.decode())
+        TrackParcels(parts.orders, parts.clock, parts.returns).take_in(sighting, request.body.decode())
     return ApiResponse(200, {"received": True})
 
 

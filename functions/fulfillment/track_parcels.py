@@ -21,7 +21,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
 
     report = {"overdue": Troubles(parts.orders, parts.clock).remind(time_left)}
     try:
-        report |= PollTrackers(parts.orders, parts.clock, lambda: parts.carrier).run(time_left)
+        report |= PollTrackers(parts.orders, parts.clock, lambda: parts.carrier, parts.returns).run(time_left)
     except CarrierUnavailable as unavailable:
         # Whoever was not asked is still due: the next run asks.
         telemetry.count("TrackerPollFailures")

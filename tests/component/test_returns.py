@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from functions.fulfillment import track_parcels
 from local.simulators.core import Request, Response
 from tests.support.floor import Floor
-from tests.support.shop import STAFF_CLAIMS, Answer, Shop, checkout
+from tests.support.shop import STAFF_CLAIMS, Answer, Context, Shop, checkout
 
 AGENT = {"cognito:groups": "[agent]", "cognito:username": "sam"}
 OPS = {"cognito:groups": "[ops]", "cognito:username": "kim"}
@@ -236,3 +238,33 @@ def test_a_return_that_is_never_sent_is_closed_and_its_units_may_be_asked_for_ag
     shop.later(days=20)
     late = ask(shop, order, (2, 1, "other"), key="return-0003")
     assert (late.status, late.body["code"]) == (409, "return_window_over")
+
+
+def test_a_return_is_in_transit_once_its_carrier_has_scanned_its_label(floor: Floor) -> None:
+    shop = floor.shop
+    order = shipped(floor)
+    asked = ask(shop, order, (1, 1, "too_small")).body
+    labelled = after_sales(shop, order, "POST /orders/{id}/returns/{number}/label", number=str(asked["number"])).body
+    shop.deliveries.clear()
+    told = {"tracking_code": labelled["label"]["tracking_number"], "status": "in_transit"}
+    assert shop.easypost.handle(Request.to("POST", "/_sim/track", {}, json.dumps(told).encode())).status == 200
+    for delivery in shop.deliveries * 2:
+        assert shop.deliver(delivery).status == 200
+    (found,) = shop.app.returns.of(order.body["order_id"])
+    assert found.status.value == "in_transit"
+    events = [event["type"] for event in shop.app.orders.verified_history(order.body["order_id"])]
+    assert events.count("ReturnSent") == 1
+
+
+def test_a_scan_of_a_return_label_that_no_webhook_told_is_asked_for(floor: Floor) -> None:
+    shop = floor.shop
+    order = shipped(floor)
+    asked = ask(shop, order, (1, 1, "too_small")).body
+    labelled = after_sales(shop, order, "POST /orders/{id}/returns/{number}/label", number=str(asked["number"])).body
+    told = {"tracking_code": labelled["label"]["tracking_number"], "status": "in_transit"}
+    assert shop.easypost.handle(Request.to("POST", "/_sim/track", {}, json.dumps(told).encode())).status == 200
+    shop.deliveries.clear()
+    shop.later(hours=13)
+    track_parcels.handler({}, Context())
+    (found,) = shop.app.returns.of(order.body["order_id"])
+    assert found.status.value == "in_transit"

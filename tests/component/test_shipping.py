@@ -117,8 +117,11 @@ def test_trouble_on_the_way_is_put_before_a_person_and_ends_when_the_parcel_move
 def test_a_returned_parcel_waits_for_after_sales_until_somebody_closes_it(floor: Floor) -> None:
     floor.shop.stock_up("SHIRT", 10)
     order = shipped(floor)
-    for delivery in seen(floor, order, "return_to_sender"):
+    for delivery in seen(floor, order, "return_to_sender") * 2:
         floor.shop.deliver(delivery)
+    (back,) = floor.shop.app.returns.of(order.body["order_id"])
+    assert (back.status.value, back.facility, back.label_paid_by) == ("in_transit", "main", "merchant")
+    assert [(line.line, line.quantity, line.reason) for line in back.lines] == [(1, 2, "undeliverable")]
     assert parcel_of(floor, order)["status"] == "returned"
     assert floor.shop.read(order)["delivered_at"] is None
     (trouble,) = exceptions(floor)

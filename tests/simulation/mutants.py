@@ -455,15 +455,15 @@ MUTANTS = (
     Mutant(
         "a held order leaves",
         "oms.fulfillment.dispatch",
-        "            require_run(order, run)\n            require_released(order)\n",
-        "            require_run(order, run)\n",
+        "            require_released(order)\n            left = replace(",
+        "            left = replace(",
         "ship ‖ hold",
     ),
     Mutant(
         "a parcel leaves and its units stay on the books",
         "oms.fulfillment.dispatch",
-        "self.inventory.dispatch(sku, shipment.facility, units, now) for sku, units in shipment.required.items()",
-        "self.inventory.dispatch(sku, shipment.facility, units, now) for sku, units in ()",
+        "inventory.dispatch(sku, shipment.facility, units, now) for sku, units in shipment.required.items()",
+        "inventory.dispatch(sku, shipment.facility, units, now) for sku, units in ()",
         "ship ‖ ship",
     ),
     Mutant(
@@ -559,7 +559,7 @@ MUTANTS = (
     Mutant(
         "a walk that has ended stays in process",
         "oms.fulfillment.walking",
-        'return replace(seen, state="picked", lease_until=""), [self.walks.less_in_process(seen)]',
+        'return replace(seen, state="picked", lease_until=""), [self.walks.less_in_process(seen), *back]',
         'return replace(seen, state="picked", lease_until=""), []',
     ),
     Mutant(

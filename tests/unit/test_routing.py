@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfoNotFoundError
 
 import pytest
 
+from oms.fulfillment import calendars
 from oms.fulfillment.calendars import Calendar, NeverOpen
 from oms.fulfillment.routing import Rule, Rules, Source, kilometres, obtainable, plan
 from oms.orders.model import Line, Order, Payment, Status, Totals
@@ -142,3 +144,15 @@ def test_a_day_without_room_is_passed_over_and_never_open_is_said() -> None:
     assert calendar.collections(at("2026-11-23T08:00"), "standard", lambda day: day not in full)[0].day == 25
     with pytest.raises(NeverOpen):
         Calendar(opening={"mon": ("09:00", "17:00")}).collections(at("2026-11-23T08:00"), "standard", lambda day: False)
+
+
+def test_without_zone_data_utc_works_and_any_other_zone_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing_there(name: str) -> None:
+        raise ZoneInfoNotFoundError(name)
+
+    monkeypatch.setattr(calendars, "ZoneInfo", nothing_there)
+    monkeypatch.setattr(calendars, "available_timezones", set)
+    assert calendars.Calendar().works_on(datetime(2026, 11, 23, tzinfo=UTC).date())
+    assert calendars.Calendar().local_day(datetime(2026, 11, 23, 23, 30, tzinfo=UTC)).isoformat() == "2026-11-23"
+    with pytest.raises(ValueError, match="only UTC works"):
+        calendars.zone("Europe/Berlin")

@@ -7,12 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HORIZON_DAYS = 60
 _LAST_MINUTE = "23:59"
+
+
+def zone(name: str) -> tzinfo:
+    """A time zone by name; UTC also where no zone data is installed. Raises ``ValueError`` for one that is not there,
+    be it misspelt or its data missing."""
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        known = bool(available_timezones())
+        wanted = "must be the name of a time zone, for example Europe/Berlin"
+        raise ValueError(wanted if known else "only UTC works: no time zone data is installed") from None
 
 
 class NeverOpen(Exception):
@@ -39,14 +52,14 @@ class Calendar:
         """When parcels of a method are collected on a working day."""
         closes = self.opening[DAYS[day.weekday()]][1] if self.opening else _LAST_MINUTE
         at = self.cut_offs.get(method) or self.cut_offs.get("*") or closes
-        return datetime.combine(day, time.fromisoformat(at), ZoneInfo(self.time_zone)).astimezone(UTC)
+        return datetime.combine(day, time.fromisoformat(at), zone(self.time_zone)).astimezone(UTC)
 
     def collections(
         self, now: datetime, method: str, has_room: Callable[[date], bool] = lambda day: True
     ) -> tuple[datetime, datetime]:
         """The next collection that a parcel can catch on a day with room for it, and the one that it has to catch.
         Raises ``NeverOpen``."""
-        day = now.astimezone(ZoneInfo(self.time_zone)).date()
+        day = now.astimezone(zone(self.time_zone)).date()
         found: datetime | None = None
         left = self.handling_days.get(method, self.handling_days.get("*", 0))
         for _ in range(_HORIZON_DAYS):
@@ -63,4 +76,4 @@ class Calendar:
 
     def local_day(self, moment: datetime) -> date:
         """The facility's own date."""
-        return moment.astimezone(ZoneInfo(self.time_zone)).date()
+        return moment.astimezone(zone(self.time_zone)).date()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from datetime import date, time
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from oms.fulfillment.calendars import DAYS, Calendar
+from oms.fulfillment.calendars import DAYS, Calendar, zone
 from oms.fulfillment.carrier import Address
 from oms.fulfillment.facilities import Facility
 from oms.fulfillment.labelling import Terms
@@ -62,10 +61,7 @@ class FacilityForm(Form):
     @field_validator("time_zone")
     @classmethod
     def _is_known(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError("must be the name of a time zone, for example Europe/Berlin") from None
+        zone(value)
         return value
 
     @field_validator("holidays")

@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oms.fulfillment.carrier import Carrier, CarrierRefused, Sighting, TrackingStatus
 from oms.fulfillment.shipments import (
@@ -25,10 +25,14 @@ from oms.fulfillment.shipments import (
     parse_shipment_id,
 )
 from oms.orders.model import Event, Order, Status
+from oms.orders.returning import ReturnStatus
 from oms.orders.store import Change, DynamoOrders, order_key
 from oms.runtime import errors, telemetry
 from oms.runtime.clock import Clock, from_text, to_text
 from oms.runtime.dynamo import ConditionsFailed, Contention, Item, Table, Write
+
+if TYPE_CHECKING:
+    from oms.orders.returns import ReturnOrders
 
 POLL_EVERY = timedelta(hours=12)
 """A tracker that says nothing for so long is asked."""
@@ -84,6 +88,20 @@ def tracker(table: Table, shipment: Shipment, tracker_id: str, now: datetime) ->
     return table.put("tracker", item, None)
 
 
+def return_tracker(table: Table, return_id: str, tracker_id: str, now: datetime) -> Write:
+    """The action that ties the tracker of a return's label to the return."""
+    item = {
+        "pk": tracker_key(tracker_id),
+        "sk": "TRACKER",
+        "entity": "tracker",
+        "order_id": return_id.rpartition(".")[0],
+        "return_id": return_id,
+        "work_queue": TRACKING_QUEUE,
+        "work_rank": _rank(now + POLL_EVERY, return_id),
+    }
+    return table.put("tracker", item, None)
+
+
 def stage(status: TrackingStatus) -> int:
     """How far a parcel has come: it never comes less far."""
     return _STAGES[status]
@@ -108,6 +126,7 @@ class TrackParcels:
 
     orders: DynamoOrders
     clock: Clock
+    returns: ReturnOrders
 
     @property
     def shipments(self) -> DynamoShipments:
@@ -121,10 +140,20 @@ class TrackParcels:
             telemetry.count("TrackersUnknown")
             return False
         told = replace(told, at=self._moment(told.at))
+        if "return_id" in known:
+            return self._comes_back(str(known["return_id"]), told)
         shipment_id = str(known["shipment_id"])
         if told.status in FINAL and moves_on(self.shipments.get(shipment_id).tracking, told):
             return self._arrive(shipment_id, told, raw)
         return self._travel(shipment_id, told, raw)
+
+    def _comes_back(self, return_id: str, told: Sighting) -> bool:
+        """A return that its carrier has is in transit; that it has come is for the dock to say."""
+        if stage(told.status) < stage(TrackingStatus.IN_TRANSIT):
+            return False
+        order_id, _, number = return_id.rpartition(".")
+        before = self.returns.require(order_id, int(number)).status
+        return self.returns.on_its_way(order_id, int(number), "easypost").status is not before
 
     def _moment(self, at: str) -> str:
         """A carrier's time in our notation, never later than now: a clock that is fast would silence those that are
@@ -179,13 +208,18 @@ class TrackParcels:
                 others = [one for one in parcels if one.number != seen.number]
                 if order.status is Status.COMPLETED and all(_is_done_with(one) for one in others):
                     order = replace(order, delivered_at=max([told.at, *(one.delivered_at for one in others)]))
+            data, opens = {"shipment": seen.number, "at": told.at}, list[Write]()
+            if not delivered:
+                order, opens, number = self.returns.brought_back(order, seen)
+                data |= {"return": number} if number else {}
             event = Event(
                 "ShipmentDelivered" if delivered else "ShipmentReturned",
                 f"carrier:{seen.label.carrier if seen.label else ''}",
                 "the carrier says so",
-                {"shipment": seen.number, "at": told.at},
+                data,
             )
             writes = [
+                *opens,
                 self._kept(seen, told, raw, anew=True),
                 self.shipments.put(seen, after),
                 *self._trouble(seen, told),
@@ -329,6 +363,7 @@ class PollTrackers:
     orders: DynamoOrders
     clock: Clock
     carrier: Callable[[], Carrier]
+    returns: ReturnOrders
 
     def run(self, time_left: Callable[[], float]) -> dict[str, int]:
         """One pass over the trackers that are due; how many were asked and how many had news. Raises
@@ -354,26 +389,34 @@ class PollTrackers:
         news = False
         try:
             told = self.carrier().sighting(tracker_id)
-            news = TrackParcels(self.orders, self.clock).take_in(told, "")
+            news = TrackParcels(self.orders, self.clock, self.returns).take_in(told, "")
         except CarrierRefused:
-            telemetry.logger.warning("tracker_refused", shipment_id=known["shipment_id"])
-        shipment = shipments.get(known["shipment_id"])
+            telemetry.logger.warning("tracker_refused", tracker_id=tracker_id)
         now = self.clock()
+        if "return_id" in known:
+            order_id, _, number = str(known["return_id"]).rpartition(".")
+            waits = self.returns.require(order_id, int(number)).status is ReturnStatus.APPROVED
+            self._write(self._later(known, now) if waits else _asked_no_more(self.orders.table, tracker_id))
+            return news
+        shipment = shipments.get(known["shipment_id"])
         if shipment.status is not ShipmentStatus.SHIPPED or _left(shipment) + GIVEN_UP_AFTER < now:
             self._write(_asked_no_more(self.orders.table, tracker_id))
             return news
         if _heard(shipment) + SILENT_AFTER < now and not _in_trouble(self.orders.table, shipment):
             self._write(trouble(self.orders.table, shipment, _SILENT, "nobody has scanned it for a week", now))
             telemetry.count("ParcelExceptions")
-        again = self.orders.table.update(
+        self._write(self._later(known, now))
+        return news
+
+    def _later(self, known: Item, now: datetime) -> Write:
+        what = str(known.get("return_id") or known["shipment_id"])
+        return self.orders.table.update(
             "tracker",
             (known["pk"], "TRACKER"),
             "SET work_rank = :rank",
             "work_rank = :seen",
-            values={":rank": _rank(now + POLL_EVERY, shipment.shipment_id), ":seen": known["work_rank"]},
+            values={":rank": _rank(now + POLL_EVERY, what), ":seen": known["work_rank"]},
         )
-        self._write(again)
-        return news
 
     def _write(self, write: Write) -> None:
         """Somebody beside us may have done it."""

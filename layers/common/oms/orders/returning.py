@@ -14,9 +14,11 @@ from oms.orders.store import order_key
 from oms.runtime import errors
 from oms.runtime.dynamo import Item, Table, Write
 
-OURS = frozenset({"damaged", "wrong_item", "not_as_described", "late"})
+UNDELIVERABLE = "undeliverable"
+"""The carrier brings a parcel back: nobody asks for such a return, it opens by itself."""
+OURS = frozenset({"damaged", "wrong_item", "not_as_described", "late", UNDELIVERABLE})
 """Reasons for which the shop answers: nothing is kept back, and the label is on the shop."""
-REASONS = (*sorted(OURS), "changed_mind", "too_large", "too_small", "ordered_by_mistake", "other")
+REASONS = (*sorted(OURS - {UNDELIVERABLE}), "changed_mind", "too_large", "too_small", "ordered_by_mistake", "other")
 
 
 class ReturnStatus(StrEnum):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from oms.fulfillment.shipments import LEFT, DynamoShipments, change_with_shipments
+from oms.fulfillment.shipments import LEFT, DynamoShipments, Shipment, change_with_shipments
 from oms.inventory.movements import return_units
 from oms.inventory.store import DynamoInventory
 from oms.orders.crediting import refundable
@@ -22,6 +22,7 @@ from oms.orders.once import answer_with, answered, digest_of
 from oms.orders.refunds import request_refund
 from oms.orders.returning import (
     OPEN,
+    UNDELIVERABLE,
     UNDERWAY,
     Return,
     ReturnLabel,
@@ -183,6 +184,7 @@ class ReturnOrders:
         from oms.fulfillment.carrier import Parcel
         from oms.fulfillment.facilities import address_of, facility_address
         from oms.fulfillment.labelling import UNIT_GRAMS, Terms, choose_rate
+        from oms.fulfillment.tracking import return_tracker
 
         order, found = self.orders.require(order_id), self.require(order_id, number)
         if found.label:
@@ -226,9 +228,55 @@ class ReturnOrders:
             if seen.label:
                 return None
             event = Event("ReturnLabelled", "system", "return", {"return": number, "carrier": label.carrier})
-            return order, replace(seen, label=label), event, []
+            now, table = self.clock(), self.orders.table
+            watched = [return_tracker(table, seen.return_id, label.tracker_id, now)] if label.tracker_id else []
+            return order, replace(seen, label=label), event, watched
 
         return self._change(order_id, number, labelled)
+
+    # ---- on the road ---------------------------------------------------------------------------------------------
+
+    def brought_back(self, order: Order, parcel: Shipment) -> tuple[Order, list[Write], int]:
+        """The order with a return of what the carrier brings back to us, the action that opens it and its number, for
+        the transaction in which the parcel turns: so it opens once. Units that another return claims are left out; a
+        marketplace's sale, or a parcel of which the customer keeps nothing, has none (0)."""
+        kept = {line.number: line.kept for line in order.lines}
+        units = {line: min(count, kept[line]) for line, count in parcel.lines(order).items() if kept[line] > 0}
+        if order.external_id or not units:
+            return order, [], 0
+        now = self.clock()
+        new = Return(
+            order_id=order.order_id,
+            number=order.returns + 1,
+            status=ReturnStatus.IN_TRANSIT,
+            lines=tuple(ReturnLine(line, count, UNDELIVERABLE) for line, count in sorted(units.items())),
+            requested_by="carrier",
+            requested_at=to_text(now),
+            deadline=to_text(now + timedelta(days=self.policy.send_days)),
+            label_paid_by="merchant",
+            facility=parcel.facility,
+        )
+        after = replace(_claimed(order, units), returns=new.number)
+        after = replace(after, return_deadline=self._earliest(order, new))
+        return after, [put_return(self.orders.table, None, new)], new.number
+
+    def on_its_way(self, order_id: str, number: int, carrier: str) -> Return:
+        """The carrier has the parcel: an approved return is in transit; one that has gone on stays as it is."""
+        now = self.clock()
+
+        def step(order: Order, found: Return) -> Step | None:
+            if found.status is not ReturnStatus.APPROVED:
+                return None
+            after = found.moved_to(ReturnStatus.IN_TRANSIT)
+            after = replace(after, deadline=to_text(now + timedelta(days=self.policy.send_days)))
+            return (
+                order,
+                after,
+                Event("ReturnSent", f"carrier:{carrier}", "the carrier says so", {"return": number}),
+                [],
+            )
+
+        return self._change(order_id, number, step)
 
     # ---- receiving -----------------------------------------------------------------------------------------------
 
