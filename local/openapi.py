@@ -51,10 +51,12 @@ from oms.messages.forms import MessagePreferencesForm, ResendForm
 from oms.orders.aftersales_forms import (
     ConfirmEditForm,
     EditForm,
+    GivenBackForm,
     RefundForm,
     ReturnDecisionForm,
     ReturnForm,
     ReturnScanForm,
+    WithdrawForm,
 )
 from oms.orders.forms import AddressForm, CancelOrderForm, HoldForm, PlaceOrderForm, ReleaseForm
 from oms.payments.disputes import CloseCaseForm, EvidenceForm
@@ -818,6 +820,8 @@ ANSWERS: dict[str, Schema] = {
                         "reason": TEXT,
                         "requested_at": TIME,
                         "failure": _or_null(TEXT),
+                        "given_back_by": _or_null(TEXT),
+                        "reference": _or_null(TEXT),
                     }
                 )
             ),
@@ -1148,6 +1152,24 @@ OPERATIONS: tuple[Operation, ...] = (
         "Send a failed refund again",
         "agent ops",
         "Refunds",
+        problems=(409,),
+    ),
+    Operation(
+        "POST /orders/{id}/refunds/{refund}/given-back",
+        "Say that a person gave the money back",
+        "agent ops",
+        "Refunds",
+        200,
+        GivenBackForm,
+        problems=(409,),
+    ),
+    Operation(
+        "POST /orders/{id}/refunds/{refund}/withdraw",
+        "Say that the money is not owed after all",
+        "ops",
+        "Refunds",
+        200,
+        WithdrawForm,
         problems=(409,),
     ),
     Operation("GET /orders/{id}/refunds", "Refunds and where each stands", "agent ops", "Refunds"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from oms.bootstrap import app
 from oms.fulfillment.tracking import Troubles
-from oms.orders.aftersales_forms import RefundForm
+from oms.orders.aftersales_forms import GivenBackForm, RefundForm, WithdrawForm
 from oms.orders.crediting import Credit, refunds_view
 from oms.orders.forms import HoldForm, ReleaseForm
 from oms.orders.holding import RELEASED_BY
@@ -152,6 +152,28 @@ def retry(request: ApiRequest) -> ApiResponse:
     return refunds(request)
 
 
+def given_back(request: ApiRequest) -> ApiResponse:
+    """Note that a person gave a refund's money back."""
+    request.require_group("agent", "ops")
+    form = request.parse(GivenBackForm)
+    app().tenders.given_back(
+        request.path["id"],
+        request.path["refund"],
+        method=form.method,
+        reference=form.reference,
+        agent=request.actor,
+    )
+    return refunds(request)
+
+
+def withdraw(request: ApiRequest) -> ApiResponse:
+    """Note that a refund's money is not owed after all."""
+    request.require_group("ops")
+    form = request.parse(WithdrawForm)
+    app().tenders.withdraw(request.path["id"], request.path["refund"], reason=form.reason, agent=request.actor)
+    return refunds(request)
+
+
 ROUTES = {
     "GET /orders": list_all,
     "GET /holds": open_holds,
@@ -167,6 +189,8 @@ ROUTES = {
     "POST /orders/{id}/refunds": refund,
     "GET /orders/{id}/refunds": refunds,
     "POST /orders/{id}/refunds/{refund}/retry": retry,
+    "POST /orders/{id}/refunds/{refund}/given-back": given_back,
+    "POST /orders/{id}/refunds/{refund}/withdraw": withdraw,
 }
 
 

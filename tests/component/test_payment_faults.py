@@ -46,6 +46,13 @@ def cases(shop: Shop, kind: str, **query: str) -> Any:
     return answer.body["cases"]
 
 
+def about_refund(shop: Shop, placed: Answer, refund: Any, what: str, body: Any = None, groups: str = "ops") -> Answer:
+    path = {"id": placed.body["order_id"], "refund": refund["refund_id"]}
+    route = f"POST /orders/{{id}}/refunds/{{refund}}/{what}"
+    claims = {**STAFF_CLAIMS, "cognito:groups": f"[{groups}]"}
+    return shop.call("customer_service.api", route, body, path=path, staff=claims)
+
+
 def test_p1_a_duplicate_webhook_has_one_effect(shop: Shop) -> None:
     placed = paid(shop)
     event = next(each for each in shop.stripe.account.all("event") if each["type"] == "payment_intent.succeeded")
@@ -198,15 +205,55 @@ def test_p10_a_refund_that_the_bank_sends_back_is_due_again_and_finance_puts_it_
     (refund,) = shop.read(placed)["refunds"]
     assert refund["status"] == "failed"
     for _ in range(2):
-        shop.app.tenders.given_back(
-            order.order_id, refund["refund_id"], method="bank_transfer", reference="SEPA-1", agent="staff:kim"
-        )
+        told = about_refund(shop, placed, refund, "given-back", {"method": "bank_transfer", "reference": "SEPA-1"})
+        assert [(each["status"], each["reference"]) for each in told.body["refunds"]] == [("succeeded", "SEPA-1")]
+    assert about_refund(shop, placed, refund, "withdraw", {"reason": "too late"}).body["code"] == "refund_state"
+    assert shop.app.orders.require(order.order_id).holds == {}
     assert (payment(shop, placed)["refunded"], payment(shop, placed)["refund_due"]) == (placed.body["total"], 0)
     entries = shop.app.orders.parts(order.order_id, "MONEY#")
     assert ledger.balances(entries) == {
         "clearing:bank_transfer": -placed.body["total"],
         "clearing:stripe": placed.body["total"],
     }
+
+
+def test_p10_a_refund_that_failed_late_is_sent_again_and_late_words_of_the_first_attempt_change_nothing(
+    shop: Shop,
+) -> None:
+    placed = paid(shop, "pm_card_refundFail")
+    shop.cancel(placed)
+    shop.settle(placed)
+    shop.later(minutes=5)
+    shop.stripe.tick()
+    shop.news()
+    (refund,) = shop.read(placed)["refunds"]
+    words = [each for each in shop.stripe.account.all("event") if each["type"] == "refund.failed"]
+    assert about_refund(shop, placed, refund, "retry").body["refunds"][0]["status"] == "requested"
+    shop.deliver(shop.signed_by_stripe({**words[0], "id": "evt_late"}))
+    shop.news()
+    shop.settle(placed)
+    shop.news()
+    assert (payment(shop, placed)["refunded"], payment(shop, placed)["refund_due"]) == (placed.body["total"], 0)
+    assert books_agree(shop, placed)
+
+
+def test_a_refund_that_is_withdrawn_is_not_owed_any_more_and_what_it_conceded_is(shop: Shop) -> None:
+    placed = paid(shop, "pm_card_refundFail")
+    body = {"kind": "amount", "amount": 500, "reason": "goodwill"}
+    headers, path = {"idempotency-key": "goodwill-0001"}, {"id": placed.body["order_id"]}
+    shop.call("customer_service.api", "POST /orders/{id}/refunds", body, headers=headers, path=path, staff=STAFF_CLAIMS)
+    shop.settle(placed)
+    shop.later(minutes=5)
+    shop.stripe.tick()
+    shop.news()
+    (refund,) = shop.read(placed)["refunds"]
+    assert about_refund(shop, placed, refund, "withdraw", {"reason": "kept it"}, groups="agent").status == 403
+    for _ in range(2):
+        told = about_refund(shop, placed, refund, "withdraw", {"reason": "the bank took it back"})
+        assert [each["status"] for each in told.body["refunds"]] == ["withdrawn"]
+    order = shop.app.orders.require(placed.body["order_id"])
+    assert (order.payment.refund_due, order.payment.conceded, dict(order.holds)) == (0, 0, {})
+    assert books_agree(shop, placed)
 
 
 def test_p10_a_bank_debit_is_under_way_for_days_before_it_counts(shop: Shop) -> None:

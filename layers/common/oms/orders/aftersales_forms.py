@@ -40,6 +40,19 @@ class RefundForm(Form):
         return self
 
 
+class GivenBackForm(Form):
+    """``POST /orders/{id}/refunds/{refund}/given-back``: how a person gave the money back, and its receipt."""
+
+    method: Literal["cash", "card_terminal", "bank_transfer"]
+    reference: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
+
+
+class WithdrawForm(Form):
+    """``POST /orders/{id}/refunds/{refund}/withdraw``: why the money is not owed after all."""
+
+    reason: Why
+
+
 class ReturnLineForm(Form):
     """Units of one line that come back, and why."""
 

@@ -16,13 +16,10 @@ from oms.orders.model import Effect, Event, Order
 from oms.orders.once import answer_with, answered, digest_of
 from oms.orders.refunds import request_refund
 from oms.orders.store import Change, DynamoOrders, order_key
-from oms.payments.settle import mark_refund
+from oms.payments.settle import mark_refund, without_refund_hold
 from oms.runtime import errors
 from oms.runtime.clock import Clock, to_text
 from oms.runtime.dynamo import Item
-
-_REFUND_FAILED = "refund failed"
-"""How the reason of the ``payment`` hold begins that a failed refund puts on its order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +127,11 @@ class CreditOrders:
                 return None
             if item["status"] != "failed":
                 raise errors.Conflict(f"The refund is {item['status']}.", extra={"code": "refund_state"})
-            hold = order.holds.get("payment")
-            others = [each for each in items if each["status"] == "failed" and each is not item]
-            after = order.with_effects(Effect.REFUND)
-            if hold and hold.reason.startswith(_REFUND_FAILED) and not others:
-                after = replace(after, holds={kind: each for kind, each in order.holds.items() if kind != "payment"})
+            after = without_refund_hold(order.with_effects(Effect.REFUND), items, item)
             attempt = item.get("attempt", 1) + 1
-            mark = mark_refund(self.orders, order_id, item, "requested", {"attempt": attempt})
+            # What the provider made before is another attempt's, and may still be told about.
+            changes = {"attempt": attempt, "provider_refund": "", "requested_at": to_text(self.clock())}
+            mark = mark_refund(self.orders, order_id, item, "requested", changes)
             event = Event("RefundRetried", actor, item["reason"], {"amount": item["amount"], "attempt": attempt})
             return Change(after, event, [mark])
 
@@ -157,6 +152,8 @@ def refunds_view(orders: DynamoOrders, order: Order) -> dict[str, Any]:
                 "reason": item["reason"],
                 "requested_at": item["requested_at"],
                 "failure": item.get("failure"),
+                "given_back_by": item.get("given_back_by"),
+                "reference": item.get("reference"),
             }
             for item in orders.parts(order.order_id, "REFUND#")
         ],

@@ -73,6 +73,8 @@ def request_refund(
             "status": "requested",
             "requested_at": to_text(now),
         }
+        if concession:
+            item["concession"] = True
         entry = ledger.Entry("refund_due", giver, refund_id, portion, order.currency, reason, intent=payment_id)
         payment = ledger.with_entry(payment, entry)
         writes += [table.put("refund", item), ledger.append(table, order.order_id, entry, now)]

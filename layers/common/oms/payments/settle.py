@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -21,6 +21,8 @@ from oms.runtime.dynamo import ConditionsFailed, Item
 
 KEYS_LAST = timedelta(hours=20)
 """The provider forgets idempotency keys after a day: from then on an intent is found by its metadata."""
+_FAILED, _BY_HAND = "refund failed: ", "give back "
+"""How the reasons of holds over refunds begin."""
 
 
 class NotSettledYet(Exception):
@@ -250,7 +252,7 @@ class SettlePayments:
         now = self.clock()
 
         def decide(order: Order) -> Change | None:
-            order = held_for_refund(order, f"refund failed: {code}", now)
+            order = held_for_refund(order, f"{_FAILED}{code}", now)
             if not self._requested(order_id, but=item["sk"]):
                 order = order.without_effect(Effect.REFUND)
             event = Event("RefundFailed", PROVIDER, item["reason"], {"code": code, "amount": item["amount"]})
@@ -269,7 +271,7 @@ class SettlePayments:
         now = self.clock()
 
         def decide(order: Order) -> Change | None:
-            order = held_for_refund(order, f"give {item['amount']} {item['currency']} back by {provider}", now)
+            order = held_for_refund(order, f"{_BY_HAND}{item['amount']} {item['currency']} by {provider}", now)
             if not self._requested(order_id, but=item["sk"]):
                 order = order.without_effect(Effect.REFUND)
             event = Event("RefundByHand", "system", item["reason"], {"provider": provider, "amount": item["amount"]})
@@ -334,6 +336,15 @@ def held_for_refund(order: Order, reason: str, now: Any) -> Order:
     """The order before finance until the customer has the money."""
     hold = Hold(reason, "finance", to_text(now), to_text(now + timedelta(days=1)))
     return replace(order, holds={**order.holds, "payment": hold})
+
+
+def without_refund_hold(order: Order, refunds: Iterable[Item], settled: Item) -> Order:
+    """The order without the hold that finance has it by over a refund, unless another one still waits for a person."""
+    hold = order.holds.get("payment")
+    others = any(each["status"] in ("failed", "by_hand") and each["sk"] != settled["sk"] for each in refunds)
+    if hold is None or others or not hold.reason.startswith((_FAILED, _BY_HAND)):
+        return order
+    return replace(order, holds={kind: each for kind, each in order.holds.items() if kind != "payment"})
 
 
 def _no_longer(effect: Effect, intent: Intent) -> Callable[[Order], Change | None]:

@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
 
+from oms.fulfillment.shipments import change_with_shipments
 from oms.orders.model import OPEN, Effect, Event, Order, Status
 from oms.orders.store import AlreadyApplied, Change, DynamoOrders
 from oms.payments import ledger
 from oms.payments.coverage import owed
-from oms.payments.settle import mark_refund
+from oms.payments.settle import mark_refund, without_refund_hold
 from oms.runtime import errors, telemetry
 from oms.runtime.clock import Clock, to_text
-from oms.runtime.dynamo import ConditionsFailed, Item, Write
+from oms.runtime.dynamo import Item, Write
 
 Method = Literal["card_terminal", "cash", "bank_transfer", "invoice"]
 """A ``card_link`` is no tender: it is the order's own intent, whose client secret ``PlaceOrders`` gives, and its money
@@ -112,7 +113,7 @@ class RecordTenders:
             if item["status"] == "succeeded":
                 return None
             if item["status"] not in ("by_hand", "failed"):
-                raise errors.Conflict(f"This refund is {item['status']}.")
+                raise errors.Conflict(f"The refund is {item['status']}.", extra={"code": "refund_state"})
             entry = ledger.Entry(
                 "refunded",
                 method,
@@ -125,8 +126,9 @@ class RecordTenders:
                 agent=agent,
             )
             after = replace(order, payment=ledger.with_entry(order.payment, entry))
+            after = without_refund_hold(after, self.orders.parts(order_id, "REFUND#"), item)
             changes = {"given_back_by": method, "reference": reference, "succeeded_at": to_text(now)}
-            data = {"amount": item["amount"], "method": method, "reference": reference}
+            data = {"amount": item["amount"], "method": method}
             return Change(
                 after,
                 Event("RefundSucceeded", agent, refund_id, data),
@@ -138,23 +140,9 @@ class RecordTenders:
 
         return self._change(order_id, decide)
 
-    def send_again(self, order_id: str, refund_id: str, *, agent: str) -> Order:
-        """Ask the provider once more for a refund that failed, as an attempt of its own."""
-        now = self.clock()
-
-        def decide(order: Order) -> Change | None:
-            item = self._refund(order_id, refund_id)
-            if item["status"] != "failed":
-                raise errors.Conflict(f"This refund is {item['status']}.")
-            changes = {"attempt": item.get("attempt", 1) + 1, "provider_refund": "", "requested_at": to_text(now)}
-            mark = mark_refund(self.orders, order_id, item, "requested", changes)
-            event = Event("RefundRequested", agent, refund_id, {"amount": item["amount"]})
-            return Change(order.with_effects(Effect.REFUND), event, [mark])
-
-        return self._change(order_id, decide)
-
     def withdraw(self, order_id: str, refund_id: str, *, reason: str, agent: str) -> Order:
-        """The money is not owed after all, for example because the bank took it back already."""
+        """The money is not owed after all, for example because the bank took it back already; what was conceded for it
+        is owed again. Raises ``NotFound``, and ``Conflict`` for a refund that does not wait for a person."""
         now = self.clock()
 
         def decide(order: Order) -> Change | None:
@@ -162,7 +150,7 @@ class RecordTenders:
             if item["status"] == "withdrawn":
                 return None
             if item["status"] not in ("failed", "by_hand"):
-                raise errors.Conflict(f"This refund is {item['status']}.")
+                raise errors.Conflict(f"The refund is {item['status']}.", extra={"code": "refund_state"})
             entry = ledger.Entry(
                 "refund_withdrawn",
                 item.get("provider", "stripe"),
@@ -173,18 +161,19 @@ class RecordTenders:
                 intent=item["intent"],
                 agent=agent,
             )
-            after = replace(order, payment=ledger.with_entry(order.payment, entry))
-            mark = mark_refund(self.orders, order_id, item, "withdrawn", {"failure": reason})
+            payment = ledger.with_entry(order.payment, entry)
+            if item.get("concession"):
+                payment = replace(payment, conceded=payment.conceded - item["amount"])
+            others = self.orders.parts(order_id, "REFUND#")
+            after = without_refund_hold(replace(order, payment=payment), others, item)
+            mark = mark_refund(self.orders, order_id, item, "withdrawn", {"withdrawn_for": reason})
             writes = [ledger.append(self.orders.table, order_id, entry, now), mark]
             return Change(after, Event("RefundWithdrawn", agent, reason, {"amount": item["amount"]}), writes)
 
         return self._change(order_id, decide)
 
     def _change(self, order_id: str, decide: Callable[[Order], Change | None]) -> Order:
-        try:
-            return self.orders.change(order_id, decide, self.clock())
-        except (AlreadyApplied, ConditionsFailed):
-            return self.orders.require(order_id)
+        return change_with_shipments(self.orders, order_id, decide, self.clock())
 
     def _refund(self, order_id: str, refund_id: str) -> Item:
         for item in self.orders.parts(order_id, "REFUND#"):
