@@ -31,7 +31,7 @@ from oms.fulfillment.forms import (
     WalkShortForm,
     WaveForm,
 )
-from oms.fulfillment.routing_forms import DryRunForm, FacilityForm, LabelForm, RoutingRulesForm
+from oms.fulfillment.routing_forms import DeclineForm, DryRunForm, FacilityForm, LabelForm, RoutingRulesForm
 from oms.inventory.forms import (
     CloseForm,
     CountForm,
@@ -168,6 +168,18 @@ _PUT_BACK = _object(
         "units": _list(_object({"sku": TEXT, "quantity": COUNT, "bin": _or_null(TEXT)})),
         "asked_at": TIME,
         "done_at": _or_null(TIME),
+    }
+)
+_PURCHASE = _object(
+    {
+        "shipment_id": TEXT,
+        "facility": TEXT,
+        "state": {"enum": ["asked", "confirmed", "declined"]},
+        "status": TEXT,
+        "units": _list(_object({"sku": TEXT, "quantity": COUNT})),
+        "asked_at": _or_null(TIME),
+        "deadline": _or_null(TIME),
+        "tracking_number": _or_null(TEXT),
     }
 )
 _PICK_UP = _object(
@@ -873,6 +885,8 @@ ANSWERS: dict[str, Schema] = {
     "Returns": _object({"returns": _list(_RETURN)}),
     "ReturnScan": _object({"return_id": TEXT, "sku": TEXT, "grade": TEXT, "expected": COUNT, "received": COUNT}),
     "PutBack": _PUT_BACK,
+    "PurchaseRequest": _PURCHASE,
+    "PurchaseRequests": _object({"facility": TEXT, "requests": _list(_PURCHASE), "next_cursor": _or_null(TEXT)}),
     "PickUp": _PICK_UP,
     "PickUps": _object({"facility": TEXT, "pickups": _list(_PICK_UP), "next_cursor": _or_null(TEXT)}),
     "PutBacks": _object({"facility": TEXT, "putbacks": _list(_PUT_BACK), "next_cursor": _or_null(TEXT)}),
@@ -1404,6 +1418,31 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("GET /facilities/{facility}/manifests", "The latest manifests", "agent ops pos warehouse", "Manifests"),
     Operation(
+        "GET /vendors/{facility}/requests",
+        "What a vendor was asked to send",
+        "agent ops pos warehouse",
+        "PurchaseRequests",
+        query=("cursor",),
+    ),
+    Operation(
+        "POST /vendors/requests/{id}/confirm",
+        "A vendor sends a parcel",
+        "ops warehouse",
+        "PurchaseRequest",
+        200,
+        LabelForm,
+        problems=(409,),
+    ),
+    Operation(
+        "POST /vendors/requests/{id}/decline",
+        "A vendor does not send a parcel",
+        "ops warehouse",
+        "PurchaseRequest",
+        200,
+        DeclineForm,
+        problems=(409,),
+    ),
+    Operation(
         "PUT /parcels/{id}/label",
         "Label a parcel by hand",
         "ops warehouse",
@@ -1468,14 +1507,14 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "GET /warehouse/{facility}/pickups",
         "Parcels that wait to be collected",
-        "warehouse",
+        "pos warehouse",
         "PickUps",
         query=("cursor",),
     ),
     Operation(
         "POST /warehouse/pickups/{id}/collect",
         "Hand a parcel to its customer",
-        "warehouse",
+        "pos warehouse",
         "PickUp",
         200,
         CollectForm,

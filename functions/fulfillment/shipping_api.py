@@ -8,12 +8,14 @@ from typing import Any
 from oms.bootstrap import app
 from oms.fulfillment.carrier import CarrierRefused, CarrierUnavailable
 from oms.fulfillment.closing import CloseDay
+from oms.fulfillment.dropship import DropShip
 from oms.fulfillment.facilities import Facility, facilities, facility_codes, facility_view, save_facility
 from oms.fulfillment.handlabels import LabelByHand
 from oms.fulfillment.rehearsing import RehearseRules
 from oms.fulfillment.resourcing import ResourceParcels
-from oms.fulfillment.routing_forms import DryRunForm, FacilityForm, LabelForm, RoutingRulesForm
+from oms.fulfillment.routing_forms import DeclineForm, DryRunForm, FacilityForm, LabelForm, RoutingRulesForm
 from oms.fulfillment.rules import current_rules, put_rules, rules_view
+from oms.fulfillment.shipments import Label
 from oms.inventory.forms import FACILITY_PATTERN
 from oms.runtime import errors
 from oms.runtime.http import ApiRequest, ApiResponse, dispatch, field_problem
@@ -102,6 +104,32 @@ def put_label(request: ApiRequest) -> ApiResponse:
     return ApiResponse(200, {"shipment_id": shipment.shipment_id, "status": shipment.status.value, **told})
 
 
+def list_requests(request: ApiRequest) -> ApiResponse:
+    """Show what a vendor has been asked to send and has not answered."""
+    request.require_group(*STAFF)
+    code = _facility(request.path["facility"]).code
+    return ApiResponse(200, _vendors().open_at(code, request.query.get("cursor", "")))
+
+
+def confirm_request(request: ApiRequest) -> ApiResponse:
+    """Say that a vendor sends a parcel, and with which label."""
+    request.require_group("ops", "warehouse")
+    form = request.parse(LabelForm)
+    label = Label(form.carrier, form.service, form.tracking_number, "", "", 0, "")
+    return ApiResponse(200, _vendors().confirm(request.path["id"], label, request.actor))
+
+
+def decline_request(request: ApiRequest) -> ApiResponse:
+    """Say that a vendor does not send a parcel."""
+    request.require_group("ops", "warehouse")
+    form = request.parse(DeclineForm)
+    return ApiResponse(200, _vendors().decline(request.path["id"], form.reason, request.actor))
+
+
+def _vendors() -> DropShip:
+    return DropShip(app().orders, app().inventory, app().clock)
+
+
 def _closing() -> CloseDay:
     parts = app()
     return CloseDay(parts.orders, parts.inventory, parts.clock, lambda: parts.carrier)
@@ -124,6 +152,9 @@ ROUTES = {
     "POST /facilities/{facility}/close": close_day,
     "GET /facilities/{facility}/manifests": list_manifests,
     "PUT /parcels/{id}/label": put_label,
+    "GET /vendors/{facility}/requests": list_requests,
+    "POST /vendors/requests/{id}/confirm": confirm_request,
+    "POST /vendors/requests/{id}/decline": decline_request,
 }
 
 

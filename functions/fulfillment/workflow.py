@@ -8,6 +8,7 @@ from typing import Any
 from oms.bootstrap import app
 from oms.fulfillment.allocation import AllocateOrders
 from oms.fulfillment.dispatch import ShipParcels
+from oms.fulfillment.dropship import DropShip
 from oms.fulfillment.offering import OfferTasks
 from oms.fulfillment.pausing import PauseFulfillment
 from oms.fulfillment.resourcing import ResourceParcels
@@ -24,9 +25,14 @@ def allocate(event: Event) -> Event:
 
 
 def offer_pick(event: Event) -> Event:
-    """Put a pick into the queue of work under the step's token, unless the facility has closed meanwhile."""
+    """Put a pick into the queue of work under the step's token, unless the facility has closed meanwhile; where a
+    vendor sends the parcel, ask the vendor instead."""
     parts = app()
     ResourceParcels(parts.orders, parts.inventory, parts.clock).require_open(event["shipment"])
+    vendors = DropShip(parts.orders, parts.inventory, parts.clock)
+    if vendors.sends(event["shipment"]):
+        vendors.ask(event["shipment"], event["task_token"], event["run"])
+        return {"shipment": event["shipment"]}
     return _offer(event, "pick")
 
 

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 
 from oms.fulfillment.calendars import NeverOpen
 from oms.fulfillment.carrier import Address
+from oms.fulfillment.dropship import declined_by
 from oms.fulfillment.facilities import Facility, claim_room, facilities, free_units, has_room
 from oms.fulfillment.pausing import ALIVE, held, require_released, require_run
 from oms.fulfillment.routing import (
@@ -168,9 +169,12 @@ class AllocateOrders:
             if not lines[number].units(1).keys() & order.oversold.keys()
         }
         skus = sorted({sku for number in wanted for sku in lines[number].units(1)})
-        found = RouteOrders(self.inventory).routing(
-            order, free_units(self.inventory, skus), current_rules(self.inventory), now
-        )
+        free = {
+            code: units
+            for code, units in free_units(self.inventory, skus).items()
+            if code not in declined_by(shipments)
+        }
+        found = RouteOrders(self.inventory).routing(order, free, current_rules(self.inventory), now)
         # A short pick or a rule makes the order wait as a whole; otherwise what is there leaves, and the rest follows.
         whole = found.policy.whole or any(one.status is ShipmentStatus.SHORT for one in shipments)
         if not whole:
@@ -316,5 +320,7 @@ def could_go_on(inventory: DynamoInventory, order: Order, shipments: list[Shipme
     if any(inventory.level(sku).available >= units for sku, units in order.oversold.items()):
         return True
     wanted = {number: n for number, n in missing.items() if not lines[number].units(1).keys() & order.oversold.keys()}
-    found = RouteOrders(inventory).routing(order, free_units(inventory, skus), current_rules(inventory), now)
+    refused = declined_by(shipments)
+    free = {code: units for code, units in free_units(inventory, skus).items() if code not in refused}
+    found = RouteOrders(inventory).routing(order, free, current_rules(inventory), now)
     return bool(obtainable(lines, wanted, found.free))

@@ -17,6 +17,7 @@ TASK_TIMEOUT = timedelta(hours=8)
 _OFFERED_IN = {
     "pick": frozenset({ShipmentStatus.ALLOCATED, ShipmentStatus.PICKING}),
     "pack": frozenset({ShipmentStatus.PICKED}),
+    "vendor": frozenset({ShipmentStatus.ALLOCATED}),
 }
 
 

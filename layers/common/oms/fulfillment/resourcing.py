@@ -41,10 +41,13 @@ class ResourceParcels:
 
     def close(self, facility: str) -> int:
         """Move what waits to be picked at a facility that has closed; how many parcels."""
-        waiting = self.orders.table.query_index(
-            "work", "work_queue = :queue", {":queue": f"{facility}#pick"}, limit=_AT_ONCE
-        )
-        keys = [(item["pk"], item["sk"]) for item in waiting]
+        keys = [
+            (item["pk"], item["sk"])
+            for kind in ("pick", "vendor")
+            for item in self.orders.table.query_index(
+                "work", "work_queue = :queue", {":queue": f"{facility}#{kind}"}, limit=_AT_ONCE
+            )
+        ]
         found = [item for item in self.orders.table.batch_get(keys) if item.get("entity") == "shipment"]
         return sum(self.leave(str(item["shipment_id"])) for item in found if item["facility"] == facility)
 

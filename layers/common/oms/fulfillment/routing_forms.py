@@ -177,6 +177,12 @@ class DryRunForm(RoutingRulesForm):
     last: Annotated[int, Field(ge=1, le=100)] = 50
 
 
+class DeclineForm(Form):
+    """``POST /vendors/requests/{id}/decline``: why a vendor does not send a parcel."""
+
+    reason: ShortText
+
+
 class LabelForm(Form):
     """``PUT /parcels/{id}/label``: the label that somebody put on a parcel by hand."""
 

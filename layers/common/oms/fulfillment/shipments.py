@@ -60,6 +60,7 @@ LEFT = frozenset({ShipmentStatus.SHIPPED, ShipmentStatus.DELIVERED, ShipmentStat
 DONE_IN = {
     "pick": LEFT | {ShipmentStatus.PICKED, ShipmentStatus.PACKED},
     "pack": LEFT | {ShipmentStatus.PACKED},
+    "vendor": LEFT | {ShipmentStatus.PICKED, ShipmentStatus.PACKED},
 }
 """The statuses in which a task of a kind has been done."""
 
@@ -82,7 +83,7 @@ class Task:
     """Work for a person. ``token`` is the workflow's, which waits for it."""
 
     kind: str
-    """pick or pack."""
+    """pick, pack, or vendor: somebody else does both."""
     token: str
     state: str
     """open, done or short."""
@@ -139,6 +140,15 @@ class Capture:
 
 
 @dataclass(frozen=True, slots=True)
+class Purchase:
+    """What a vendor who sends the parcel for us was asked: ``state`` is asked, confirmed or declined."""
+
+    state: str
+    asked_at: str
+    deadline: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tracking:
     """Where the carrier last saw the parcel: ``status`` in our words, ``at`` the scan, ``heard_at`` when we heard."""
 
@@ -182,6 +192,7 @@ class Shipment:
     label: Label | None = None
     spare_labels: tuple[str, ...] = ()
     """Carriers' shipments that were replaced: their labels go back."""
+    purchase: Purchase | None = None
     ready_at: str = ""
     """Since when it waits at a counter to be collected."""
     manifest_id: str = ""
@@ -460,6 +471,7 @@ def shipment_to_item(shipment: Shipment) -> Item:
             "currency": label.currency,
         },
         "spare_labels": list(shipment.spare_labels),
+        "purchase": asdict(shipment.purchase) if shipment.purchase else None,
         "ready_at": shipment.ready_at,
         "manifest_id": shipment.manifest_id,
         "shipped_at": shipment.shipped_at,
@@ -516,6 +528,7 @@ def shipment_from_item(item: Mapping[str, Any]) -> Shipment:
         carrier_shipment_id=item.get("carrier_shipment_id", ""),
         label=Label(**item["label"]) if "label" in item else None,
         spare_labels=tuple(item.get("spare_labels", ())),
+        purchase=Purchase(**item["purchase"]) if "purchase" in item else None,
         ready_at=item.get("ready_at", ""),
         manifest_id=item.get("manifest_id", ""),
         shipped_at=item.get("shipped_at", ""),

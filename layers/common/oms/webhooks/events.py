@@ -27,6 +27,7 @@ PUBLIC: Mapping[str, str] = {
     "RefundSent": "refund.sent",
     "RefundFailed": "refund.failed",
     "ShipmentShipped": "shipment.shipped",
+    "PurchaseRequested": "purchase.requested",
     "ShipmentReady": "shipment.ready_for_pickup",
     "ShipmentCollected": "shipment.collected",
 }
