@@ -29,6 +29,8 @@ MAX_ROWS = 25
 REVISIONS_PER_DAY = 250
 _INVENTORY = "/sell/inventory/v1"
 _FULFILLMENT = "/sell/fulfillment/v1"
+FEE_PERCENT = 13
+"""What of a sale eBay keeps."""
 _DATE = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)"
 _DATES = re.compile(rf"\[{_DATE}?\.\.{_DATE}?\]")
 _STATUSES = {
@@ -593,6 +595,8 @@ class EbayCore(Marketplace):
             ],
             "fulfillmentHrefs": [],
             "lineItems": lines,
+            "totalFeeBasisAmount": _amount(total, currency),
+            "totalMarketplaceFee": _amount(total * FEE_PERCENT // 100, currency),
         }
 
     # Notifications.

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from local.simulators.core import Request
+from oms.payments import ledger
 from oms.runtime.dynamo import to_item
 from tests.support.shop import STAFF_CLAIMS, Context, Shop
 
@@ -84,6 +85,24 @@ def listed(shop: Shop) -> Shop:
     spread_word(shop)
     assert {shown(shop, channel) for channel in CHANNELS} == {500}
     return shop
+
+
+def test_what_a_marketplace_keeps_of_a_sale_is_in_the_books_and_not_in_what_the_buyer_paid(listed: Shop) -> None:
+    order = listed.order_of("ebay", _delivered(listed, "ebay"))
+    kept = order.totals.total * 13 // 100
+    accounts = ledger.balances(listed.app.orders.parts(order.order_id, "MONEY#"))
+    assert accounts == {
+        "clearing:ebay": order.totals.total - kept,
+        "customer": -order.totals.total,
+        "fees:ebay": kept,
+    }
+    assert (order.payment.captured, order.payment.settled) == (order.totals.total, order.totals.total)
+
+
+def _delivered(shop: Shop, channel: str) -> str:
+    external = buys(shop, channel, 2)
+    shop.deliver_all()
+    return external
 
 
 def test_six_sold_on_etsy_and_ten_on_ebay_leave_484_everywhere(listed: Shop) -> None:

@@ -338,6 +338,13 @@ def test_amounts_are_read_as_text_whatever_their_digits(rig: Rig) -> None:
     assert parts == order.grand_total
 
 
+def test_ebays_own_fee_is_told_apart_unless_it_is_in_a_currency_of_the_sellers(rig: Rig) -> None:
+    for fee, told in ((usd("2.45"), 245), ({"value": "2.30", "currency": "EUR"}, 0), (None, 0)):
+        order = answering("ebay", (200, an_order(rig, totalMarketplaceFee=fee))).fetch_order("1")
+        assert order is not None
+        assert order.fees == told
+
+
 @pytest.mark.parametrize("value", ["1.001", "NaN", "Infinity", "ten"])
 def test_an_amount_that_makes_no_sense_is_refused_not_rounded(rig: Rig, value: str) -> None:
     channel = answering("ebay", (200, an_order(rig, pricingSummary={"total": usd(value)})))

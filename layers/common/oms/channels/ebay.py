@@ -542,6 +542,8 @@ def _order(order: Mapping[str, Any]) -> ExternalOrder:
             for refund in (order.get("paymentSummary") or {}).get("refunds") or []
             if refund.get("refundStatus") == "REFUNDED"
         ),
+        # A seller abroad is charged in a currency of their own, which these books do not hold.
+        fees=money(fee) if (fee := order.get("totalMarketplaceFee") or {}).get("currency") == currency else 0,
     )
 
 

@@ -87,6 +87,8 @@ class ExternalOrder:
     updated_at: datetime
     refunded_total: int = 0
     """What the channel gave back to the buyer, all refunds together."""
+    fees: int = 0
+    """What the channel charges us for the sale, where the order itself tells."""
     reserves: bool = False
     """Not paid yet, and yet the channel has taken the units off sale: they must not be sold to anybody else."""
     lines_show_what_is_left: bool = False

@@ -327,7 +327,13 @@ class PlaceOrders:
 
 def _paid_there(channel: str, external: ExternalOrder) -> ledger.Entry:
     return ledger.Entry(
-        "captured", channel, external.external_id, external.grand_total, external.currency, f"{channel} order"
+        "captured",
+        channel,
+        external.external_id,
+        external.grand_total,
+        external.currency,
+        f"{channel} order",
+        fee=external.fees,
     )
 
 

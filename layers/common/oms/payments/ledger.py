@@ -61,6 +61,8 @@ class Entry:
     """How much of a capture was authorised before."""
     on_credit: int = 0
     """How much of a capture pays an invoice."""
+    fee: int = 0
+    """What whoever took the money kept of it for themselves."""
     reference: str = ""
     """A terminal's receipt, an invoice's number."""
     agent: str = ""
@@ -72,10 +74,12 @@ class Entry:
     @property
     def postings(self) -> dict[str, int]:
         """Account by account, debits positive."""
-        return _postings(self.kind, self.provider, self.amount, self.drawn, self.on_credit)
+        return _postings(self.kind, self.provider, self.amount, self.drawn, self.on_credit, self.fee)
 
 
-def _postings(kind: str, provider: str, amount: int, drawn: int, on_credit: int) -> dict[str, int]:
+def _postings(
+    kind: str, provider: str, amount: int, drawn: int = 0, on_credit: int = 0, fee: int = 0
+) -> dict[str, int]:
     at = clearing(provider)
     pairs: dict[str, list[tuple[str, str, int]]] = {
         "authorized": [(SET_ASIDE, PROMISED, amount)],
@@ -84,6 +88,7 @@ def _postings(kind: str, provider: str, amount: int, drawn: int, on_credit: int)
             (at, CUSTOMER, amount - on_credit),
             (at, RECEIVABLE, on_credit),
             (PROMISED, SET_ASIDE, drawn),
+            (fees(provider), at, fee),
         ],
         "credit": [(RECEIVABLE, CUSTOMER, amount)],
         "refund_due": [(CUSTOMER, REFUNDS_PAYABLE, amount)],
@@ -121,6 +126,7 @@ def append(table: Table, order_id: str, entry: Entry, now: datetime) -> Write:
         "intent": entry.intent,
         "drawn": entry.drawn,
         "on_credit": entry.on_credit,
+        "fee": entry.fee,
         "reference": entry.reference,
         "agent": entry.agent,
     }
@@ -128,12 +134,14 @@ def append(table: Table, order_id: str, entry: Entry, now: datetime) -> Write:
 
 
 def sums(entries: Iterable[Mapping[str, Any]]) -> Counter[str]:
-    """Totals by kind; ``drawn`` and ``on_credit`` are the parts of captures that were authorised or owed before."""
+    """Totals by kind; ``drawn`` and ``on_credit`` are the parts of captures that were authorised or owed before, and
+    ``fee`` counts what was kept of captures as well."""
     total: Counter[str] = Counter()
     for entry in entries:
         total[entry["kind"]] += entry["amount"]
         total["drawn"] += entry.get("drawn", 0)
         total["on_credit"] += entry.get("on_credit", 0)
+        total["fee"] += entry.get("fee", 0)
     return total
 
 
@@ -141,7 +149,7 @@ def postings_of(entry: Mapping[str, Any]) -> dict[str, int]:
     """The postings of a stored entry; those from before double entry are worked out from what they say."""
     if "postings" in entry:
         return dict(entry["postings"])
-    return _postings(entry["kind"], entry["provider"], entry["amount"], 0, 0)
+    return _postings(entry["kind"], entry["provider"], entry["amount"])
 
 
 def balances(entries: Iterable[Mapping[str, Any]]) -> dict[str, int]:
