@@ -59,6 +59,7 @@ from oms.orders.aftersales_forms import (
     WithdrawForm,
 )
 from oms.orders.forms import AddressForm, CancelOrderForm, HoldForm, PlaceOrderForm, ReleaseForm
+from oms.orders.notes import NoteForm
 from oms.payments.disputes import CloseCaseForm, EvidenceForm
 from oms.webhooks.forms import ChangeSubscriptionForm, ReplayForm, RotateSecretForm, SubscriptionForm
 
@@ -270,6 +271,7 @@ _SUBSCRIPTION = {
     "created_at": TIME,
 }
 
+_NOTE = {"note_id": TEXT, "text": _or_null(TEXT), "author": TEXT, "by_customer": FLAG, "at": TIME}
 ANSWERS: dict[str, Schema] = {
     "Problem": {
         "type": "object",
@@ -818,6 +820,8 @@ ANSWERS: dict[str, Schema] = {
             "requested_at": TIME,
         }
     ),
+    "Note": _object(_NOTE),
+    "Notes": _object({"order_id": TEXT, "notes": _list(_object(_NOTE))}),
     "Refunds": _object(
         {
             "order_id": TEXT,
@@ -1044,6 +1048,17 @@ OPERATIONS: tuple[Operation, ...] = (
         query=("customer", "status", "channel", "cursor"),
     ),
     Operation("GET /orders/{id}/timeline", "The proven history", "agent ops pos warehouse", "Timeline"),
+    Operation(
+        "POST /orders/{id}/notes",
+        "Keep what was said about an order",
+        "agent ops pos",
+        "Note",
+        201,
+        NoteForm,
+        key=True,
+        problems=(409,),
+    ),
+    Operation("GET /orders/{id}/notes", "What was said about an order", "agent ops pos", "Notes"),
     Operation("POST /orders/{id}/holds", "Stop an order", "agent ops", "Order", 200, HoldForm, problems=(409,)),
     Operation("DELETE /orders/{id}/holds/{kind}", "Let an order go on", "agent ops", "Order", 200, ReleaseForm),
     Operation("GET /orders/{id}/messages", "What the customer was told", "agent ops", "Messages"),

@@ -11,6 +11,7 @@ from oms.orders.crediting import Credit, refunds_view
 from oms.orders.forms import HoldForm, ReleaseForm
 from oms.orders.holding import RELEASED_BY
 from oms.orders.listing import list_orders
+from oms.orders.notes import NoteForm, note_view, notes_view
 from oms.orders.reading import order_view, timeline_view
 from oms.payments.cases import KINDS, case_view
 from oms.payments.disputes import CloseCaseForm, EvidenceForm, dispute_view
@@ -32,6 +33,21 @@ def timeline(request: ApiRequest) -> ApiResponse:
     """Tell an order's whole history, and whether its hashes prove it."""
     request.require_group(*STAFF)
     return ApiResponse(200, timeline_view(app().orders, app().orders.require(request.path["id"])))
+
+
+def add_note(request: ApiRequest) -> ApiResponse:
+    """Keep what was said about an order."""
+    request.require_group("agent", "ops", "pos")
+    key = request.idempotency_key()
+    note = app().notes.add(request.path["id"], request.parse(NoteForm), author=request.actor, key=key)
+    return ApiResponse(201, note_view(note))
+
+
+def notes(request: ApiRequest) -> ApiResponse:
+    """List what was said about an order."""
+    request.require_group("agent", "ops", "pos")
+    order = app().orders.require(request.path["id"])
+    return ApiResponse(200, notes_view(order.order_id, app().notes.listed(order.order_id)))
 
 
 def hold(request: ApiRequest) -> ApiResponse:
@@ -178,6 +194,8 @@ ROUTES = {
     "GET /orders": list_all,
     "GET /holds": open_holds,
     "GET /orders/{id}/timeline": timeline,
+    "POST /orders/{id}/notes": add_note,
+    "GET /orders/{id}/notes": notes,
     "POST /orders/{id}/holds": hold,
     "DELETE /orders/{id}/holds/{kind}": release,
     "GET /orders/{id}/disputes/{dispute}/evidence": evidence,

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from oms.orders.notes import NoteForm
+from oms.runtime import errors
 from tests.component.test_channels import buys, control, on_sale
 from tests.support.shop import Context, Shop
 
@@ -134,10 +136,15 @@ def test_a_redacted_customer_of_shopify_is_forgotten(shop: Shop) -> None:
     external = sold(shop, "shopify")
     control(shop, "shopify", "POST", "/_sim/cancel", {"order_id": external})
     shop.deliver_all()
+    order_id, said = shop.order_of("shopify", external).order_id, NoteForm(text="Ada called", by_customer=False)
+    shop.app.notes.add(order_id, said, author="staff:kim", key="note-0001")
     shop.shopify.announce_privacy("customers/redact", {"customer": {"id": 1}, "orders_to_redact": [int(external)]})
     shop.deliver_all()
     worker(shop)
     assert set(shop.order_of("shopify", external).customer) == {"id"}
+    assert [note.get("text") for note in shop.app.notes.listed(order_id)] == [None]
+    with pytest.raises(errors.Conflict):
+        shop.app.notes.add(order_id, said, author="staff:kim", key="note-0002")
 
 
 def test_a_demand_that_only_a_person_can_answer_stays_open_and_is_noticed(shop: Shop) -> None:

@@ -191,6 +191,36 @@ def test_p10_a_dispute_holds_the_order_moves_the_money_and_follows_its_outcome(s
     assert books_agree(shop, placed)
 
 
+def test_notes_are_kept_once_tell_history_nothing_and_speak_for_us_where_the_customer_wrote_them(shop: Shop) -> None:
+    placed = paid(shop)
+    path = {"id": placed.body["order_id"]}
+
+    def note(text: str, key: str, **told: Any) -> Answer:
+        body, headers = {"text": text, **told}, {"idempotency-key": key}
+        return shop.call(
+            "customer_service.api", "POST /orders/{id}/notes", body, path=path, headers=headers, staff=STAFF_CLAIMS
+        )
+
+    first = note("It came, thank you! Ada", "note-0001", by_customer=True)
+    assert (first.status, note("It came, thank you! Ada", "note-0001", by_customer=True).body) == (201, first.body)
+    assert note("Something else", "note-0001").status == 422
+    assert note("Ada calls every day", "note-0002").body["author"] == "staff:kim"
+    listed = shop.call("customer_service.api", "GET /orders/{id}/notes", path=path, staff=STAFF_CLAIMS).body["notes"]
+    assert [(each["text"], each["by_customer"]) for each in listed] == [
+        ("It came, thank you! Ada", True),
+        ("Ada calls every day", False),
+    ]
+    order_id = placed.body["order_id"]
+    assert "Ada" not in str([*shop.app.orders.parts(order_id, "EVENT#"), *shop.app.orders.parts(order_id, "ONCE#")])
+    dispute = shop.stripe_plays("disputes", payment_intent=shop.intent_of(placed))["id"]
+    shop.news()
+    route = "GET /orders/{id}/disputes/{dispute}/evidence"
+    shown = shop.call("customer_service.api", route, path={**path, "dispute": dispute}, staff=STAFF_CLAIMS)
+    story = shown.body["evidence"]["uncategorized_text"]
+    assert "customer: It came, thank you!" in story
+    assert "every day" not in story
+
+
 def test_p10_a_refund_that_the_bank_sends_back_is_due_again_and_finance_puts_it_right(shop: Shop) -> None:
     placed = paid(shop, "pm_card_refundFail")
     shop.cancel(placed)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from oms.orders.editing import EditOrders
     from oms.orders.ending import EndOrders
     from oms.orders.holding import HoldOrders
+    from oms.orders.notes import WriteNotes
     from oms.orders.placing import PlaceOrders
     from oms.orders.reservation import Reservations
     from oms.orders.returns import ReturnOrders
@@ -248,6 +249,12 @@ class App:
         from oms.payments.tenders import RecordTenders
 
         return RecordTenders(self.orders, self.clock)
+
+    @cached_property
+    def notes(self) -> WriteNotes:
+        from oms.orders.notes import WriteNotes
+
+        return WriteNotes(self.orders, self.clock)
 
     @cached_property
     def disputes(self) -> AnswerDisputes:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from oms.channels.port import PersonDemand
 from oms.orders.model import OPEN, Event, Order, order_id_for
+from oms.orders.notes import forgotten
 from oms.orders.placing import customer_id_for
 from oms.orders.store import Change, DynamoOrders
 from oms.runtime import telemetry
@@ -119,7 +120,8 @@ class EraseCustomers:
                 address={name: order.address[name] for name in _KEPT_OF_AN_ADDRESS if name in order.address},
                 note="",
             )
-            return Change(after, Event("PersonErased", "system", f"demand {key}"))
+            event = Event("PersonErased", "system", f"demand {key}")
+            return Change(after, event, forgotten(self.orders, order.order_id))
 
         return self.orders.change(order.order_id, decide, self.clock()).status not in OPEN
 

@@ -95,10 +95,14 @@ class AnswerDisputes:
         return {name: text for name, text in told.items() if text}
 
     def _story(self, order: Order, statement: str) -> str:
-        """What the agent says, what was written with the customer, and the proven history, newest cut off last."""
-        notes = [str(item.get("text", "")) for item in self.orders.parts(order.order_id, "NOTE#")]
+        """What the agent says, what the customer wrote, and the proven history, newest cut off last.
+
+        What we wrote among ourselves is no bank's business.
+        """
+        told = (note for note in self.orders.parts(order.order_id, "NOTE#") if note["by_customer"] and "text" in note)
+        notes = [f"{note['at']} customer: {note['text']}" for note in told]
         history = [f"{item['at']} {item['type']}" for item in self.orders.parts(order.order_id, "EVENT#")]
-        paragraphs = [statement, "\n".join(note for note in notes if note), "\n".join(history)]
+        paragraphs = [statement, "\n".join(notes), "\n".join(history)]
         return "\n\n".join(each for each in paragraphs if each)[:_LONGEST]
 
 
