@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from benchmarks import bill, bursts, hot_sku, machine, placing, planning, startup, throughput
+from benchmarks import bill, bursts, growth, hot_sku, imports, machine, placing, planning, startup, throughput
 from benchmarks.report import Progress
 
 RESULTS = Path(__file__).with_name("results.md")
-SECTIONS = ("startup", "placing", "bill", "throughput", "bursts", "hot_sku", "planning")
+SECTIONS = ("startup", "placing", "bill", "throughput", "bursts", "hot_sku", "growth", "imports", "planning")
 """In the order of the report."""
 
 
@@ -67,6 +67,8 @@ def _sections(progress: Progress, *, quick: bool) -> dict[str, Callable[[], str]
         ),
         "bursts": lambda: bursts.render(bursts.measure(progress, orders=200 if quick else bursts.ORDERS)),
         "hot_sku": lambda: hot_sku.render(hot_sku.measure(progress, units=2_000 if quick else hot_sku.UNITS)),
+        "growth": lambda: growth.render(growth.measure(progress, (100, 1_000) if quick else growth.SIZES)),
+        "imports": lambda: imports.render(imports.measure(progress, 500 if quick else imports.ROWS)),
         "planning": lambda: planning.render(planning.measure(progress, (100, 1_000) if quick else planning.SIZES)),
     }
 
