@@ -132,8 +132,8 @@ def render(result: Result) -> str:
         [
             "## A large import",
             "",
-            f"**{result.runs[0].rows:,} rows, all of them applied**, in {result.runs[0].workers} turns of a worker, each of",
-            f"which went on from the last checkpoint. Reading the file of {result.file_bytes / 1e6:.1f} MB takes",
+            f"**{result.runs[0].rows:,} rows, all of them applied**, in {result.runs[0].workers} turns of a worker,",
+            f"each going on from the last checkpoint. Reading the file of {result.file_bytes / 1e6:.1f} MB takes",
             f"{result.peak_bytes / 1024:,.0f} KiB at its peak: it is streamed.",
             "",
             "The real job on MiniStack's DynamoDB in process, whose own CPU "
