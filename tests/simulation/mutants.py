@@ -309,6 +309,20 @@ MUTANTS = (
         "renew ‖ renew",
     ),
     Mutant(
+        "a refund that a bank sent back is booked as often as it is told",
+        "oms.payments.news",
+        'if status is None or status == item["status"] or status not in NEXT[item["status"]]:',
+        "if status is None:",
+        "refund.failed ‖",
+        also=(
+            (
+                "oms.payments.news",
+                '"refund_failed", PROVIDER, refund.id, refund.amount',
+                '"refund_failed", PROVIDER, refund.id + str(order.version), refund.amount',
+            ),
+        ),
+    ),
+    Mutant(
         "a refund has a new key each time",
         "oms.payments.settle",
         "refund_id=attempt_id(item), reason",

@@ -112,6 +112,20 @@ class Scene:
         self.prepared().later(6 * 86_400 + 60).do(sweep)
         return self
 
+    def sent_back(self) -> Scene:
+        """A cancelled order whose refund the customer's bank has sent back."""
+        self.placed().paid_at_stripe("pm_card_refundFail").do(webhook())
+        self.do(cancel())
+        self.do(settle)
+        self.later(300).system.stripe.tick()
+        self.system.mail.waiting.clear()
+        return self
+
+    def set_aside(self) -> Scene:
+        """A packed order whose money is only set aside."""
+        self.placed(capture="on_shipment").paid_at_stripe().do(webhook())
+        return self.prepared()
+
     def allocated(self, quantity: int = 1) -> Scene:
         """An order whose parcel waits for its picker, the workflow's tokens given by hand."""
         self.confirmed(quantity)
@@ -359,6 +373,20 @@ def message(entry: str, body: Callable[[Scene], Any], queue: str = "Queue") -> S
 
 
 settle = message("payment_webhook/settle", lambda scene: {"order_id": scene.order_id})
+
+
+def refund_news(kind: str) -> Start:
+    """The queue of payment events tells of the one refund."""
+    return message(
+        "payment_webhook/apply_event",
+        lambda scene: {
+            "id": f"evt_{kind}",
+            "type": kind,
+            "data": {"object": {"id": scene.system.stripe.account.all("refund")[0]["id"]}},
+        },
+    )
+
+
 parcels = message("inventory_sync/confirm_shipment", lambda scene: {"order_id": scene.order_id})
 
 
@@ -543,6 +571,22 @@ def _renewed(scene: Scene) -> bool:
     }
 
 
+def _taken_or_let_go(scene: Scene) -> bool:
+    """Either the parcel left and its money was taken, or nothing of it is ours in the end."""
+    if not _ship_or_cancel(scene):
+        return False
+    for _ in range(2):
+        scene.do(settle)
+    payment, kept = scene.order().payment, scene.order().totals.total
+    if scene.order().status.value == "cancelled":
+        kept = 0
+    return (
+        payment.captured - payment.refunded == kept
+        and (payment.authorized, payment.refund_due) == (0, 0)
+        and _at_stripe(scene)["requires_capture"] == 0
+    )
+
+
 def _ship_or_cancel(scene: Scene) -> bool:
     order = scene.order()
     return (order.status.value == "completed") != (order.status.value == "cancelled")
@@ -716,6 +760,19 @@ PAIRS = (
         lambda s: (s.stock(3), s.confirmed(2)),
         (edit(3, "edit-more"), place("other")),
         lambda s: s.statuses() in ([200, 409], [201, 409]) and s.available() == 0,
+    ),
+    Pair(
+        "refund.failed ‖ refund.updated",
+        lambda s: (s.stock(1), s.sent_back()),
+        (refund_news("refund.failed"), refund_news("refund.updated")),
+        lambda s: (s.order().payment.refunded, s.order().payment.refund_due) == (0, s.order().totals.total),
+    ),
+    Pair(
+        "capture ‖ cancel",
+        lambda s: (s.stock(1), s.set_aside()),
+        (step("ship", shipment=True), cancel()),
+        _taken_or_let_go,
+        long=True,
     ),
     Pair(
         "renew ‖ renew",
