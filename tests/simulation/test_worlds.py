@@ -1,6 +1,6 @@
-"""Hundreds of stories in which no promise is broken, and each of them told the same way twice.
+"""Stories in which no promise is broken, and each of them told the same way twice.
 
-``SIMULATION_SEEDS`` runs more or fewer; ``make simulate SEEDS=…`` runs as many as there is time for.
+``SIMULATION_SEEDS`` runs more or fewer than sixty, which take some four minutes on two cores; ``make simulate SEEDS=…`` runs as many as there is time for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tests.simulation.__main__ import digest_elsewhere, replay, run, run_many
 from tests.simulation.faults import KINDS
 from tests.simulation.world import World
 
-SEEDS = int(os.environ.get("SIMULATION_SEEDS", "200"))
+SEEDS = int(os.environ.get("SIMULATION_SEEDS", "60"))
 
 REGRESSIONS = {
     2: "our own intent stayed payable when money came by another one; a bought label was not given back",
@@ -25,7 +25,7 @@ REGRESSIONS = {
 """Seeds that once showed a defect, and which."""
 
 
-def test_no_promise_is_broken_in_hundreds_of_seeds() -> None:
+def test_no_promise_is_broken_in_any_seed() -> None:
     report = run_many(range(1, SEEDS + 1), processes=2, on_result=lambda result: None)
     assert not report.violations, "\n".join(f"{what}\n  {replay(seed)}" for seed, what in report.violations)
     struck = {kind for kind, _ in report.struck}
