@@ -1,6 +1,7 @@
 """Stories in which no promise is broken, and each of them told the same way twice.
 
-``SIMULATION_SEEDS`` runs more or fewer than sixty, which take some four minutes on two cores; ``make simulate SEEDS=…`` runs as many as there is time for.
+``SIMULATION_SEEDS`` runs more or fewer than sixty, which take some four minutes on two cores; ``make simulate SEEDS=…``
+runs as many as there is time for.
 """
 
 from __future__ import annotations
