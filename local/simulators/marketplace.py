@@ -121,7 +121,8 @@ class Faults:
     garbled_orders: tuple[str, ...] = ()
     """These orders are shown without their amounts."""
     callbacks: str = "once"
-    """``once``, ``twice``, ``never``, or ``held`` for ``hold_seconds`` or until ``/_sim/deliver``."""
+    """``once``, ``twice``, ``never``, or ``held`` for ``hold_seconds`` or until ``/_sim/deliver``; ``reversed`` is held
+    as well, and the newest leaves first."""
     hold_seconds: float = 60.0
 
     @classmethod
@@ -237,7 +238,7 @@ class Marketplace:
         """Send a callback as the faults say; it is built, and so signed, when it leaves."""
         if not self.callback_url or self.faults.callbacks == "never":
             return
-        if self.faults.callbacks == "held":
+        if self.faults.callbacks in ("held", "reversed"):
             self._held.append(_Held(self.clock() + self.faults.hold_seconds, build))
             return
         for _ in range(2 if self.faults.callbacks == "twice" else 1):
@@ -340,7 +341,7 @@ class Marketplace:
     def _release(self, now: float) -> None:
         due = [held for held in self._held if held.due <= now]
         self._held = [held for held in self._held if held.due > now]
-        for held in due:
+        for held in reversed(due) if self.faults.callbacks == "reversed" else due:
             self._deliver(held.build())
 
     def _control(self, request: Request) -> Response:

@@ -436,6 +436,15 @@ def test_a_late_callback_is_signed_when_it_leaves(rig: Rig) -> None:
     assert rig.hear(callback)
 
 
+def test_callbacks_may_come_the_other_way_round(rig: Rig) -> None:
+    rig.list_sku("A", 5)
+    rig.faults(callbacks="reversed", hold_seconds=3600)
+    orders = [rig.buy({"A": 1}) for _ in range(2)]
+    rig.control("POST", "deliver")
+    named = [notice.external_id for callback in rig.callbacks() for notice in rig.hear(callback)]
+    assert list(dict.fromkeys(named)) == orders[::-1]
+
+
 def etsy_forgeries(rig: Rig) -> Iterator[tuple[str, Callback, timedelta]]:
     now = timedelta()
     path = "https://openapi.etsy.com/v3/application/shops/1001/receipts/1"
