@@ -309,8 +309,9 @@ def test_an_address_that_bounced_for_good_gets_no_more_mail(shop: Shop, paid: An
 
 
 def test_who_complains_is_left_alone_also_when_he_bounces_afterwards(
-    shop: Shop, paid: Answer, capsys: pytest.CaptureFixture[str]
+    shop: Shop, paid: Answer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("POWERTOOLS_METRICS_DISABLED", raising=False)  # The simulation's modules switch them off.
     to = {"emailAddress": "ada@example.com"}
     complaint = {
         "complainedRecipients": [to],
