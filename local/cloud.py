@@ -186,6 +186,7 @@ class Cloud:
             "AmazonOauthBase": f"{self.simulators}/amazon",
             "CarrierApiBase": f"{self.simulators}/easypost",
             "MerchantName": SENDER["address"]["name"],  # type: ignore[index]
+            "MerchantPayUrl": "https://corner-shop.example/pay/{order_id}#{token}",
             "MailFrom": "orders@corner-shop.example",
             "MailIdentity": "corner-shop.example",
             "MailReplyTo": "help@corner-shop.example",

@@ -820,6 +820,10 @@ ANSWERS: dict[str, Schema] = {
             "requested_at": TIME,
         }
     ),
+    "Payment": _object(
+        {"provider": TEXT, "client_secret": TEXT, "amount": MINOR, "currency": CURRENCY, "expires_at": TIME}
+    ),
+    "PaymentLink": _object({"order_id": TEXT, "event": COUNT, "expires_at": TIME}),
     "Note": _object(_NOTE),
     "Notes": _object({"order_id": TEXT, "notes": _list(_object(_NOTE))}),
     "Refunds": _object(
@@ -1030,6 +1034,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "POST /orders", "Place an order", "anyone", "Placement", 201, PlaceOrderForm, key=True, problems=(409, 413, 415)
     ),
     Operation("GET /orders/{id}", "Read an order", "order", "Order"),
+    Operation("GET /orders/{id}/payment", "What a browser needs to pay", "order", "Payment", problems=(409,)),
     Operation(
         "POST /orders/{id}/cancel",
         "Cancel an order, or lines of it",
@@ -1055,6 +1060,15 @@ OPERATIONS: tuple[Operation, ...] = (
         "Note",
         201,
         NoteForm,
+        key=True,
+        problems=(409,),
+    ),
+    Operation(
+        "POST /orders/{id}/payment-link",
+        "Send the customer the link by which they pay",
+        "agent ops pos",
+        "PaymentLink",
+        202,
         key=True,
         problems=(409,),
     ),

@@ -43,6 +43,13 @@ def add_note(request: ApiRequest) -> ApiResponse:
     return ApiResponse(201, note_view(note))
 
 
+def payment_link(request: ApiRequest) -> ApiResponse:
+    """Have the customer sent the link by which they pay."""
+    request.require_group("agent", "ops", "pos")
+    key = request.idempotency_key()
+    return ApiResponse(202, app().payment_links.send(request.path["id"], actor=request.actor, key=key))
+
+
 def notes(request: ApiRequest) -> ApiResponse:
     """List what was said about an order."""
     request.require_group("agent", "ops", "pos")
@@ -196,6 +203,7 @@ ROUTES = {
     "GET /orders/{id}/timeline": timeline,
     "POST /orders/{id}/notes": add_note,
     "GET /orders/{id}/notes": notes,
+    "POST /orders/{id}/payment-link": payment_link,
     "POST /orders/{id}/holds": hold,
     "DELETE /orders/{id}/holds/{kind}": release,
     "GET /orders/{id}/disputes/{dispute}/evidence": evidence,

@@ -1,4 +1,4 @@
-"""POST /orders, GET /orders/{id}, POST /orders/{id}/cancel: the shopper's side of an order."""
+"""POST /orders, GET /orders/{id} and its payment, POST /orders/{id}/cancel: the shopper's side of an order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from oms.bootstrap import app
 from oms.orders.admission import admit
 from oms.orders.forms import CancelOrderForm, PlaceOrderForm
-from oms.orders.reading import order_view, placement_view
+from oms.orders.reading import order_view, payment_view, placement_view
 from oms.orders.store import AlreadyApplied
 from oms.runtime.http import ApiRequest, ApiResponse, dispatch
 from oms.runtime.telemetry import entry_point
@@ -28,6 +28,12 @@ def read(request: ApiRequest) -> ApiResponse:
     waits = caller.order.collect_by and not caller.staff
     code = app().collection_code(caller.order.order_id) if waits else ""
     return ApiResponse(200, order_view(app().orders, caller.order, staff=caller.staff, collection_code=code))
+
+
+def payment(request: ApiRequest) -> ApiResponse:
+    """Give what a browser needs to pay an order, as long as there is something to pay."""
+    order = admit(request, app(), "agent", "pos", "ops").order
+    return ApiResponse(200, payment_view(order, app().placing.payment(order)))
 
 
 def cancel(request: ApiRequest) -> ApiResponse:
@@ -53,7 +59,12 @@ def cancel(request: ApiRequest) -> ApiResponse:
 # Built while the function starts, when it has a whole processor, rather than in somebody's request.
 PlaceOrderForm.model_rebuild()
 
-ROUTES = {"POST /orders": place, "GET /orders/{id}": read, "POST /orders/{id}/cancel": cancel}
+ROUTES = {
+    "POST /orders": place,
+    "GET /orders/{id}": read,
+    "GET /orders/{id}/payment": payment,
+    "POST /orders/{id}/cancel": cancel,
+}
 
 
 @entry_point

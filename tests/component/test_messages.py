@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import timedelta
 from importlib import import_module
 from typing import Any
 
@@ -165,6 +167,88 @@ def test_who_sends_something_back_gets_the_label_by_mail(shop: Shop, mailbox: Ma
         assert notify(shop, order, events[-1]["n"])
     assert told(shop, order) == [("confirmed", "sent"), ("return_label", "sent"), ("shipped", "sent")]
     assert label["tracking_number"] in mailbox.mails[-1].text
+
+
+# ---- payment links -------------------------------------------------------------------------------------------------
+
+POS = {"cognito:groups": "[pos]", "cognito:username": "pat"}
+
+
+def ask_for_link(shop: Shop, order: Answer, key: str = "link-0001", staff: dict[str, str] = POS) -> Answer:
+    path, headers = {"id": order.body["order_id"]}, {"idempotency-key": key}
+    route = "POST /orders/{id}/payment-link"
+    return shop.call("customer_service.api", route, path=path, headers=headers, staff=staff)
+
+
+def payment(shop: Shop, order: Answer, token: str) -> Answer:
+    path, headers = {"id": order.body["order_id"]}, {"order-token": token}
+    return shop.call("place_order.api", "GET /orders/{id}/payment", path=path, headers=headers)
+
+
+def test_who_orders_by_phone_is_mailed_one_link_that_opens_the_order_s_own_payment_until_it_is_paid(
+    shop: Shop, mailbox: Mailbox
+) -> None:
+    shop.stock_up("SHIRT", 10)
+    order, other = shop.place(), shop.place(key="checkout-0002")
+    asked = ask_for_link(shop, order)
+    assert (asked.status, asked.body["event"]) == (202, 2)
+    assert ask_for_link(shop, order) == asked
+    for message in relay(shop, order) * 2:
+        assert notify(shop, order, message["number"])
+    assert told(shop, order) == [("payment_link", "sent")]
+    (mail,) = mailbox.mails
+    (token,) = re.findall(rf"https://shop.test/pay/{order.body['order_id']}#(\S+)", mail.text)
+    opened = payment(shop, order, token)
+    assert opened.body == {
+        **order.body["payment"],
+        "amount": order.body["total"],
+        "currency": "USD",
+        "expires_at": order.body["expires_at"],
+    }
+    assert payment(shop, other, token).status == 404
+    kept = [str(item) for item in shop.app.orders.parts(order.body["order_id"], "")]
+    assert not [item for item in kept if token in item or opened.body["client_secret"] in item]
+    shop.pay(order)
+    assert payment(shop, order, token).body["code"] == "paid"  # Before we have been told so.
+    shop.deliver_all()
+    refused = payment(shop, order, token)
+    assert (refused.status, refused.body["code"]) == (409, "paid")
+    assert ask_for_link(shop, order) == asked
+    assert ask_for_link(shop, order, "link-0002").body["code"] == "paid"
+
+
+def test_a_link_is_worth_nothing_once_its_order_has_ended_and_is_not_mailed_then(shop: Shop, mailbox: Mailbox) -> None:
+    shop.stock_up("SHIRT", 10)
+    late, left = shop.place(), shop.place(key="checkout-0002")
+    for order in (late, left):
+        assert ask_for_link(shop, order).status == 202
+    shop.cancel(left)
+    shop.later(minutes=31)
+    for order, code in ((late, "expired"), (left, "cancelled")):
+        assert payment(shop, order, order.body["order_token"]).body["code"] == code
+        assert ask_for_link(shop, order, "link-0002").body["code"] == code
+        assert notify(shop, order, 2)
+    assert not [mail for mail in mailbox.mails if "/pay/" in mail.text]
+
+
+def test_a_payment_that_is_opened_late_is_still_the_order_s_only_one(shop: Shop, mailbox: Mailbox) -> None:
+    shop.stock_up("SHIRT", 10)
+    object.__setattr__(shop.app.placing, "unpaid_expiry", timedelta(days=7))
+    order = shop.place()
+    shop.later(days=2)  # Stripe has forgotten the key by now.
+    assert (
+        payment(shop, order, order.body["order_token"]).body["client_secret"] == order.body["payment"]["client_secret"]
+    )
+    shop.stripe_is(down=True)
+    assert payment(shop, order, order.body["order_token"]).status == 503
+
+
+def test_a_link_is_sent_by_who_sells_and_only_where_there_is_a_page_to_pay_on(shop: Shop) -> None:
+    shop.stock_up("SHIRT", 10)
+    order = shop.place()
+    assert ask_for_link(shop, order, staff={"cognito:groups": "[warehouse]"}).status == 403
+    object.__setattr__(shop.app.payment_links, "pay_url", "")
+    assert ask_for_link(shop, order).body["code"] == "no_pay_page"
 
 
 # ---- what staff see and do -----------------------------------------------------------------------------------------

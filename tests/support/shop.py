@@ -138,6 +138,7 @@ class Shop:
                 sealing_secret_id="sealing",
                 mail_from="orders@shop.test",
                 merchant_name="Corner Shop",
+                merchant_pay_url="https://shop.test/pay/{order_id}#{token}",
                 channel_queue_urls={name: self.queues[name] for name in CHANNELS},
                 stripe_api_base="http://stripe",
                 etsy_api_base="http://etsy",

@@ -17,11 +17,17 @@ from oms.messages.notifier import Mail, NotSent, Refused, Uncertain
 from oms.messages.rendering import Merchant, render
 from oms.messages.ses import SesNotifier
 from oms.orders.model import Line, Order, Payment, Status, Totals
+from oms.orders.paying import unpayable
 from oms.orders.returning import Return, ReturnLabel, ReturnLine, ReturnStatus
 from oms.runtime.clock import to_text
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
-SHOP = Merchant("Corner Shop", reply_to="help@shop.test", order_url="https://shop.test/orders/{order_id}")
+SHOP = Merchant(
+    "Corner Shop",
+    reply_to="help@shop.test",
+    order_url="https://shop.test/orders/{order_id}",
+    pay_url="https://shop.test/pay?o={order_id}&t={token}",
+)
 
 
 def an_order(status: Status = Status.CONFIRMED, **changes: Any) -> Order:
@@ -85,6 +91,31 @@ def test_a_declined_card_is_told_after_a_while_and_only_while_the_order_can_stil
     assert due(an_order(), events, NOW + timedelta(minutes=6)) == []
 
 
+def test_each_link_that_was_asked_for_is_told_as_long_as_there_is_something_to_pay() -> None:
+    events = happened("OrderPlaced", "PaymentLinkSent", "PaymentLinkSent")
+    unpaid = an_order(Status.PLACED, payment=Payment("pending", "stripe"))
+    assert due(unpaid, events) == [("payment_link", "2"), ("payment_link", "3")]
+    assert due(unpaid, events, NOW + timedelta(minutes=30)) == []
+    assert due(replace(unpaid, status=Status.CANCELLED), events) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "payment", "code"),
+    [
+        (Status.PLACED, Payment("pending", "stripe"), ""),
+        (Status.PLACED, Payment("failed", "stripe"), ""),
+        (Status.PLACED, Payment("processing", "stripe"), "processing"),
+        (Status.PLACED, Payment("captured", "cash", captured=100), "part_paid"),
+        (Status.PLACED, Payment("pending", "etsy"), "paid_elsewhere"),
+        (Status.CONFIRMED, Payment("captured", "stripe", captured=7496), "paid"),
+        (Status.EXPIRED, Payment("pending", "stripe"), "expired"),
+        (Status.CANCELLED, Payment("cancelled", "stripe"), "cancelled"),
+    ],
+)
+def test_why_an_order_cannot_be_paid_has_a_code(status: Status, payment: Payment, code: str) -> None:
+    assert unpayable(an_order(status, payment=payment), NOW) == code
+
+
 @pytest.mark.parametrize("channel", sorted(CHANNELS_THAT_TELL))
 def test_a_marketplace_writes_to_its_buyers_itself(channel: str) -> None:
     assert due(an_order(channel=channel), happened("OrderPlaced", "PaymentCaptured")) == []
@@ -137,6 +168,13 @@ def test_a_parcel_is_told_with_its_own_items_and_its_tracking() -> None:
     assert "tLabels=9400%201%262" in mail.text
     assert "9400 1&amp;2" in mail.html
     assert "Part of your order" in mail.text
+
+
+def test_a_payment_link_names_the_order_and_carries_its_token() -> None:
+    mail = render(Due("payment_link", "2", 2, to_text(NOW), {}), an_order(Status.PLACED), SHOP, {}, token="5f.a-b_c")
+    assert "pay?o=bbd5ba71-0000-5000-8000-000000000000&t=5f.a-b_c\n" in mail.text
+    assert "pay?o=bbd5ba71-0000-5000-8000-000000000000&amp;t=5f.a-b_c" in mail.html
+    assert "payment of $74.96" in mail.text
 
 
 def test_a_return_is_told_with_what_comes_back_until_when_and_its_label() -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from oms.inventory.catalogue import Catalogue
     from oms.inventory.jobs import CatalogueJobs
     from oms.messages.feedback import HearOfMails
+    from oms.messages.payment_links import SendPaymentLinks
     from oms.messages.preferences import KeepPreferences
     from oms.messages.telling import TellCustomers
     from oms.orders.backordering import FillBackorders
@@ -330,6 +331,7 @@ class App:
             logo_url=settings.merchant_logo_url,
             reply_to=settings.mail_reply_to,
             order_url=settings.merchant_order_url,
+            pay_url=settings.merchant_pay_url,
             zone=settings.merchant_zone,
             language=settings.mail_language,
         )
@@ -350,7 +352,14 @@ class App:
             merchant,
             self.clock,
             self.collection_code,
+            lambda order: self.placing.token(order),
         )
+
+    @cached_property
+    def payment_links(self) -> SendPaymentLinks:
+        from oms.messages.payment_links import SendPaymentLinks
+
+        return SendPaymentLinks(self.orders, self.clock, self.settings.merchant_pay_url)
 
     @cached_property
     def mail_feedback(self) -> HearOfMails:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from oms.orders.model import Order, Status
+from oms.orders.paying import unpayable
 from oms.runtime.clock import from_text
 
 TOO_LATE = timedelta(days=3)
@@ -31,6 +32,7 @@ KINDS: Mapping[str, Kind] = {
     for kind in (
         Kind("confirmed", ("PaymentCaptured", "PaymentAuthorized", "HoldReleased", "OrderPlaced"), required=True),
         Kind("payment_failed", ("PaymentFailed",)),
+        Kind("payment_link", ("PaymentLinkSent",), required=True),
         Kind("expired", ("OrderExpired",)),
         Kind("lines_cancelled", ("LinesCancelled",), required=True),
         Kind("cancelled", ("OrderCancelled",), required=True),
@@ -88,6 +90,8 @@ def _about(kind: str, order: Order, event: Mapping[str, Any], now: datetime) -> 
         case "payment_failed":
             waited = now - from_text(event["at"]) >= SECOND_THOUGHTS
             return "order" if waited and order.status is Status.PLACED and order.payment.status == "failed" else None
+        case "payment_link":
+            return None if unpayable(order, now) else str(event["n"])
         case "expired":
             return "order" if order.status is Status.EXPIRED else None
         case "cancelled":

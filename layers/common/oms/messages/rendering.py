@@ -38,13 +38,15 @@ _TRACKING: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Merchant:
-    """Who writes. ``order_url`` may hold ``{order_id}``; ``zone`` is the name of the shop's time zone."""
+    """Who writes. ``order_url`` may hold ``{order_id}``, ``pay_url`` the order's ``{token}`` as well; ``zone`` is the
+    name of the shop's time zone."""
 
     name: str
     colour: str = "#1f4f8b"
     logo_url: str = ""
     reply_to: str = ""
     order_url: str = ""
+    pay_url: str = ""
     zone: str = "UTC"
     language: str = "en"
 
@@ -74,11 +76,12 @@ def render(
     shipment: Shipment | None = None,
     coming: Return | None = None,
     collection: Collection | None = None,
+    token: str = "",
 ) -> Rendered:
     """The message as it stands now. ``titles`` are the catalogue's, by SKU; ``shipment`` is the parcel that it is
-    about, ``coming`` the return, and ``collection`` where the parcel waits."""
+    about, ``coming`` the return, ``collection`` where the parcel waits, and ``token`` what opens the order."""
     speaks = language(merchant.language)
-    facts = _facts(due, order, merchant, titles, shipment, coming, collection, speaks)
+    facts = _facts(due, order, merchant, titles, shipment, coming, collection, token, speaks)
     text = _environment("text").get_template(f"{speaks.code}/{due.kind}.txt")
     subject = " ".join("".join(text.blocks["subject"](text.new_context(facts))).split())
     html = _environment("html").get_template(f"{speaks.code}/{due.kind}.html").render(facts, subject=subject)
@@ -108,6 +111,7 @@ def _facts(
     shipment: Shipment | None,
     coming: Return | None,
     collection: Collection | None,
+    token: str,
     speaks: Language,
 ) -> dict[str, Any]:
     zone = _zone(merchant.zone)
@@ -130,6 +134,7 @@ def _facts(
         "order": {
             "number": order_number(order),
             "url": merchant.order_url.replace("{order_id}", order.order_id),
+            "pay_url": merchant.pay_url.replace("{order_id}", order.order_id).replace("{token}", token),
             "placed_at": moment(order.placed_at),
             "expires_at": moment(order.expires_at),
         },

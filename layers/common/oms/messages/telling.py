@@ -49,6 +49,8 @@ class TellCustomers:
     clock: Clock
     collection_code: Callable[[str], str]
     """What the customer of an order shows at a counter."""
+    order_token: Callable[[Order], str]
+    """What opens an order to its customer."""
 
     def tell(self, order_id: str, number: int) -> None:
         """Everything that is due, since a message about an earlier event may have been lost.
@@ -161,6 +163,8 @@ class TellCustomers:
             return f"address {preferences.suppressed}"
         if due.kind in preferences.off and not KINDS[due.kind].required:
             return "not wanted"
+        if due.kind == "payment_link" and not self.merchant.pay_url:
+            return "no pay page"
         return ""
 
     def _mail(self, order: Order, due: Due, copy: int) -> Mail:
@@ -175,7 +179,8 @@ class TellCustomers:
         skus = {line.sku for line in order.lines} | ({unit.sku for unit in shipment.units} if shipment else set())
         titles = {sku: product.title for sku, product in self.inventory.products(sorted(skus)).items()}
         collection = self._collection(due, order, shipment)
-        rendered = render(due, order, self.merchant, titles, shipment, coming, collection)
+        token = self.order_token(order) if due.kind == "payment_link" else ""
+        rendered = render(due, order, self.merchant, titles, shipment, coming, collection, token)
         tags = {"order": order.order_id, "mail": f"{due.kind}-{due.about}-{copy}"}
         return Mail(order.customer["email"], rendered.subject, rendered.text, rendered.html, tags)
 

@@ -27,10 +27,11 @@ from oms.orders.model import (
     Totals,
     order_id_for,
 )
+from oms.orders.paying import PROVIDER, not_payable, spent, unpayable
 from oms.orders.reservation import Reservations
 from oms.orders.store import AlreadyApplied, Change, DynamoOrders, OrderExists
 from oms.payments import ledger
-from oms.payments.port import PaymentGateway, PaymentProviderUnavailable, PaymentRefused
+from oms.payments.port import KEYS_LAST, Intent, PaymentGateway, PaymentProviderUnavailable, PaymentRefused
 from oms.runtime import errors, telemetry
 from oms.runtime.clock import Clock, from_text, to_text
 from oms.runtime.dynamo import Write
@@ -94,12 +95,27 @@ class PlaceOrders:
             if found is None:
                 raise
             order = self._same_request(found, digest)
-        return Placement(order, self._client_secret(order), self.token(order))
+        return Placement(order, self._own_intent(order).client_secret, self.token(order))
 
     def token(self, order: Order) -> str:
         """The order's own token: the same one at every call while the signing key lasts."""
         ends = from_text(order.placed_at) + self.token_life
         return issue_token(order.order_id, ends, self.token_keys())
+
+    def payment(self, order: Order) -> Intent:
+        """The order's own intent while the order can be paid by it.
+
+        Raises ``Conflict`` with the reason as its code when it cannot, ``Unavailable`` when the provider does not
+        answer.
+        """
+        why_not = unpayable(order, self.clock())
+        if why_not:
+            raise not_payable(why_not)
+        intent = self._own_intent(order, fresh=True)
+        why_not = spent(intent)
+        if why_not:
+            raise not_payable(why_not)
+        return intent
 
     def _create(self, form: PlaceOrderForm, order_id: str, digest: bytes) -> Order:
         now = self.clock()
@@ -124,7 +140,7 @@ class PlaceOrders:
             totals=priced.totals,
             payment=Payment(
                 status="pending",
-                provider="stripe",
+                provider=PROVIDER,
                 capture=capture,
                 renew=capture == ON_SHIPMENT and self.lapsing == RENEW,
             ),
@@ -158,18 +174,14 @@ class PlaceOrders:
             raise errors.Unavailable("This order is still being placed.", retry_after=1)
         return found
 
-    def _client_secret(self, order: Order) -> str:
+    def _own_intent(self, order: Order, *, fresh: bool = False) -> Intent:
         gateway = self.gateway()
         try:
             if order.payment.intent:
-                return gateway.get_intent(order.payment.intent).client_secret
-            return gateway.open_intent(
-                order.order_id,
-                order.totals.total,
-                order.currency,
-                manual_capture=order.payment.capture == ON_SHIPMENT,
-                keep_card=order.payment.renew,
-            ).client_secret
+                return gateway.get_intent(order.payment.intent)
+            found = self._first_intent(gateway, order)
+            # Who repeats a key is answered as the first time, however the intent stands by now.
+            return gateway.get_intent(found.id) if fresh else found
         except PaymentProviderUnavailable:
             raise errors.Unavailable(
                 "The order stands, but the payment provider does not answer. Send the same request again.",
@@ -180,6 +192,19 @@ class PlaceOrders:
             raise errors.Conflict(
                 "The payment provider does not take this payment.", extra={"provider_code": refused.code}
             ) from None
+
+    def _first_intent(self, gateway: PaymentGateway, order: Order) -> Intent:
+        if self.clock() - from_text(order.placed_at) > KEYS_LAST:
+            found = gateway.find_intent(order.order_id)
+            if found:
+                return found
+        return gateway.open_intent(
+            order.order_id,
+            order.totals.total,
+            order.currency,
+            manual_capture=order.payment.capture == ON_SHIPMENT,
+            keep_card=order.payment.renew,
+        )
 
     # ---- marketplaces ----------------------------------------------------------------------------------------------
 

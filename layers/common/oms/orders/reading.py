@@ -13,6 +13,7 @@ from oms.payments.coverage import due
 
 if TYPE_CHECKING:
     from oms.orders.placing import Placement
+    from oms.payments.port import Intent
 
 
 def placement_view(placement: Placement) -> dict[str, Any]:
@@ -28,6 +29,17 @@ def placement_view(placement: Placement) -> dict[str, Any]:
         "order_token": placement.order_token,
         "expires_at": order.expires_at,
         "backordered": _backordered(order),
+    }
+
+
+def payment_view(order: Order, intent: Intent) -> dict[str, Any]:
+    """What a browser needs to pay an order. The secret is the provider's and kept nowhere."""
+    return {
+        "provider": order.payment.provider,
+        "client_secret": intent.client_secret,
+        "amount": intent.amount,
+        "currency": intent.currency,
+        "expires_at": order.expires_at,
     }
 
 

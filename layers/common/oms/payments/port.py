@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
+
+KEYS_LAST = timedelta(hours=20)
+"""The provider forgets idempotency keys after a day: from then on an intent is found by its metadata."""
 
 
 class PaymentProviderUnavailable(Exception):

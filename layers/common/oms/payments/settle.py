@@ -14,13 +14,11 @@ from oms.payments import ledger
 from oms.payments.apply import PROVIDER, ApplyPayments, fact_of
 from oms.payments.capturing import CaptureMoney
 from oms.payments.coverage import owed
-from oms.payments.port import Intent, PaymentGateway, PaymentRefused, Refund
+from oms.payments.port import KEYS_LAST, Intent, PaymentGateway, PaymentRefused, Refund
 from oms.runtime import telemetry
 from oms.runtime.clock import Clock, from_text, to_text
 from oms.runtime.dynamo import ConditionsFailed, Item
 
-KEYS_LAST = timedelta(hours=20)
-"""The provider forgets idempotency keys after a day: from then on an intent is found by its metadata."""
 _FAILED, _BY_HAND = "refund failed: ", "give back "
 """How the reasons of holds over refunds begin."""
 

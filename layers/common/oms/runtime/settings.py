@@ -65,6 +65,7 @@ class Settings:
     merchant_colour: str = "#1f4f8b"
     merchant_logo_url: str = ""
     merchant_order_url: str = ""
+    merchant_pay_url: str = ""
     merchant_zone: str = "UTC"
     agent_refund_limit: int = 10_000
     return_window_days: int = 30
