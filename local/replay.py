@@ -36,7 +36,7 @@ CURRENCY = "GBP"
 _PATIENCE = 6
 """How often a request is sent while the answer is "later"; every time with its key."""
 _CONFIRMED_WITHIN = 60.0
-_COUNTED_WITHIN = 150.0
+_COUNTED_WITHIN = 300.0
 
 T = TypeVar("T")
 R = TypeVar("R")
