@@ -435,6 +435,21 @@ def test_a_fraud_warning_holds_or_refunds_as_the_shop_is_set_up(shop: Shop) -> N
     assert (shop.read(placed)["status"], payment(shop, placed)["status"]) == ("cancelled", "refunded")
 
 
+@pytest.mark.parametrize("part", [1000, None])
+def test_what_a_card_pays_beyond_what_a_till_took_goes_back(shop: Shop, part: int | None) -> None:
+    shop.stock_up("SHIRT", 10)
+    placed = shop.place()
+    total, order_id = placed.body["total"], placed.body["order_id"]
+    shop.app.tenders.record(order_id, "cash", part or total, reference="till 3", agent="staff:kim", key="tender-1")
+    shop.pay(placed)
+    shop.news()
+    shop.settle(placed)
+    shown = payment(shop, placed)
+    assert (shown["captured"] - total, shown["refunded"]) == (part or total, part or total)
+    assert shop.stripe_totals()["refunded"] == (part or total)
+    assert shop.read(placed)["status"] == "confirmed"
+
+
 def test_tills_and_invoices_stand_in_the_same_ledger_once_a_key(shop: Shop) -> None:
     shop.stock_up("SHIRT", 10)
     placed = shop.place()

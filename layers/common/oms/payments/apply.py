@@ -16,7 +16,7 @@ from oms.orders.refunds import request_refund
 from oms.orders.store import AlreadyApplied, Change, DynamoOrders
 from oms.payments import ledger
 from oms.payments.cases import ORDER_WITHOUT_PAYMENT, Cases
-from oms.payments.coverage import owed
+from oms.payments.coverage import overpaid, owed
 from oms.payments.port import Intent
 from oms.runtime import errors, telemetry
 from oms.runtime.clock import Clock, to_text
@@ -198,13 +198,18 @@ class ApplyPayments:
             order = replace(order, payment=replace(order.payment, authorized_until=until))
             if not fact.capture_before:
                 order = order.with_effects(Effect.READ_AUTHORIZATION)
-        if came and paid_before >= order.totals.total and fact.intent != order.payment.intent:
+        if came and paid_before >= order.totals.total:
             return self._give_back(order, fact, came, "paid twice", event, writes, now)
         if order.status is Status.PLACED:
             if fact.amount not in expected:
                 reason = f"paid {fact.amount}, owed {order.totals.total - covered_before}"
                 return Change(_held(order, reason, now), replace(event, type="PaymentMismatched"), writes)
-            return Change(order.moved_to(Status.CONFIRMED).with_effects(Effect.START_FULFILLMENT), event, writes)
+            order = order.moved_to(Status.CONFIRMED).with_effects(Effect.START_FULFILLMENT)
+            surplus = min(came, order.payment.covers - order.totals.total)
+            if surplus > 0 and "payment" not in order.holds:
+                # The card paid all of it though a till had taken a part.
+                return self._give_back(order, fact, surplus, "paid twice", event, writes, now)
+            return Change(order, event, writes)
         if order.status is Status.EXPIRED:
             takes = None if fact.amount != order.totals.total else self._retake(order, now)
             if takes is not None:
@@ -216,6 +221,10 @@ class ApplyPayments:
             )
         if order.status is Status.CANCELLED:
             return self._give_back(order, fact, came, "the order was cancelled", event, writes, now)
+        surplus = min(came, overpaid(order))
+        if surplus > 0 and "payment" not in order.holds:
+            # A line was cancelled, or a till took a part, while the money was on its way.
+            return self._give_back(covered(order), fact, surplus, "more than is owed", event, writes, now)
         return Change(covered(order), event, writes)
 
     def _news(self, order: Order, fact: IntentFact) -> list[ledger.Entry]:
