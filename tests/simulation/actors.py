@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from local.simulators.core import Request
 from oms.inventory.model import Movement
+from oms.runtime.errors import Conflict
 from tests.simulation.checkers import Books, Violation
 from tests.simulation.system import CHANNELS, Reply, System
 
@@ -237,6 +238,92 @@ def _cancel(world: World, order_id: str, token: Mapping[str, str], lines: Any = 
             world.tally["cancelled" if reply.ok else "cancel refused"] += 1
             return
         world.system.scheduler.sleep(world.rng.choice((0.5, 5.0)))
+
+
+# ---- money that comes by another way, or goes back ----------------------------------------------------------------
+
+
+def till(world: World, number: int) -> None:
+    """Somebody orders at the counter and pays in cash or at the terminal, in one or two parts; perhaps a card pays as
+    well, or they change their mind."""
+    rng, system = world.money_rng, world.system
+    body = {
+        "customer": {"email": f"counter{number}@example.org", "name": "Sam Shopper"},
+        "shipping_address": ADDRESS,
+        "lines": [{"sku": rng.choice(world.skus), "quantity": 1}],
+        "currency": "USD",
+    }
+    placed = _place(world, body, f"counter-{world.seed}-{number}")
+    if placed is None:
+        return
+    order_id, total = placed.body["order_id"], placed.body["total"]
+    plan = rng.choice(("pay", "pay", "late", "card as well", "cancel"))
+    world.tally[f"till: {plan}"] += 1
+    other = None
+    if plan == "late":
+        system.scheduler.sleep(rng.choice((1795.0, 1801.0, 1900.0)))
+    elif plan == "card as well":
+        pay(world, placed.body["payment"]["client_secret"])
+    elif plan == "cancel":
+        token = {"order-token": placed.body["order_token"]}
+        other = world.spawn(f"undecided {number}", bind(_cancel, world, order_id, token), rng.choice((0.0, 2.0)))
+    first = rng.choice((total, total, total // 3))
+    for turn, amount in enumerate(part for part in (first, total - first) if part):
+        _take(world, order_id, rng.choice(("cash", "card_terminal")), amount, f"till-{number}-{turn}")
+        system.scheduler.sleep(rng.choice((0.0, 5.0)))
+    if other is not None:
+        system.scheduler.wait(other.done)
+
+
+def _take(world: World, order_id: str, method: Any, amount: int, key: str) -> None:
+    """The till books what it was given, as often as it takes to learn whether it was booked; else it hands it back."""
+    system = world.system
+    entry = system.template.function_at("customer_service/api")
+    booked = False
+    while not booked:
+
+        def book() -> None:
+            tenders = system._app(entry).tenders
+            tenders.record(order_id, method, amount, reference=key, agent="staff:kim", key=key)
+
+        task = system.scheduler.spawn(f"till {key}", book, limit=entry.timeout)
+        system.scheduler.wait(task.done)
+        if isinstance(task.error, Conflict):
+            world.tally["tenders refused"] += 1
+            return
+        booked = task.error is None
+        if task.error is not None:
+            system.note_error("till", task.error)
+            system.scheduler.sleep(world.money_rng.choice((0.5, 5.0)))
+    system.tenders[order_id, key] = amount
+    world.tally[f"tenders: {method}"] += 1
+    if world.money_rng.random() < 0.3:
+        booked_before = system.scheduler.spawn(f"till {key} again", book, limit=entry.timeout)
+        system.scheduler.wait(booked_before.done)
+
+
+def bank(world: World) -> None:
+    """A card holder's bank takes back a payment and decides later, or sends back a refund that had been accepted."""
+    rng, system = world.money_rng, world.system
+    plan = rng.choice(("dispute", "dispute", "send back"))
+    for _ in range(12):
+        kind, status = ("payment_intent", "succeeded") if plan == "dispute" else ("refund", "succeeded")
+        found = [each["id"] for each in system.stripe.account.all(kind) if each["status"] == status]
+        if found and plan == "send back":
+            told = {"refund": rng.choice(found), "outcome": "failed"}
+            if system.control("stripe", "POST", "/_sim/settle", told).status == 200:
+                world.tally["bank: refund sent back"] += 1
+            return
+        if found:
+            opened = system.control("stripe", "POST", "/_sim/disputes", {"payment_intent": rng.choice(found)})
+            if opened.status == 200:
+                world.tally["bank: disputed"] += 1
+                system.scheduler.sleep(rng.choice((0.0, 1.0, 60.0, 2400.0)))
+                told = {"dispute": opened.json()["id"], "outcome": rng.choice(("won", "lost"))}
+                system.control("stripe", "POST", "/_sim/disputes", told)
+                world.tally[f"bank: {told['outcome']}"] += 1
+            return
+        system.scheduler.sleep(rng.choice((1.0, 20.0, 200.0)))
 
 
 # ---- marketplaces --------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from oms.orders.refunds import STILL_DUE
 from oms.orders.returning import return_from_item
 from oms.orders.store import order_from_item
 from oms.payments import ledger
+from oms.payments.news import DECIDED
 from oms.runtime.clock import from_text
 from tests.simulation.backend import plain_item
 
@@ -535,6 +536,38 @@ def stripe_money(system: System, order_id: str) -> tuple[int, int]:
     return taken, back
 
 
+def through_stripe(items: Mapping[str, Item]) -> tuple[int, int]:
+    """What an order's ledger says that Stripe took and gave back; tills and people have their own entries."""
+    total = ledger.sums(entry for entry in starting(items, "MONEY#") if entry["provider"] == "stripe")
+    return total["captured"], total["refunded"] - total["refund_failed"]
+
+
+def order_by_intent(system: System) -> dict[str, str]:
+    """The orders that Stripe's payments are for."""
+    return {each["id"]: each["metadata"].get("order_id", "") for each in system.stripe.account.all("payment_intent")}
+
+
+def sent_back_unheard(system: System, items: Mapping[str, Item], order_id: str) -> int:
+    """Refunds of an order that a bank has sent back, and we do not know it yet."""
+    ours = order_by_intent(system)
+    return sum(
+        refund["amount"]
+        for refund in system.stripe.account.all("refund")
+        if refund["status"] == "failed"
+        and ours[refund["payment_intent"]] == order_id
+        and f"MONEY#refund_failed#{refund['id']}" not in items
+    )
+
+
+@safety
+def decisions_stand(books: Books, changes: list[Change]) -> None:
+    """What a bank has decided about a dispute is never taken back."""
+    for change in changes:
+        if change.entity == "dispute" and change.new and change.old and change.old["status"] in DECIDED:
+            told = f"{change.key}: {change.old['status']} → {change.new['status']}"
+            require(change.new["status"] == change.old["status"], "decisions_stand", told)
+
+
 @safety
 def ledger_never_ahead_of_stripe(books: Books, changes: list[Change]) -> None:
     """We never write down money that Stripe did not move, and Stripe never gives back more than we asked for."""
@@ -542,13 +575,14 @@ def ledger_never_ahead_of_stripe(books: Books, changes: list[Change]) -> None:
         items = books.order(pk)
         if "ORDER" not in items or items["ORDER"]["channel"] != "web":
             continue
-        paid = order_from_item(items["ORDER"]).payment
+        captured, refunded = through_stripe(items)
         taken, back = stripe_money(books.system, pk.removeprefix("ORDER#"))
-        require(
-            paid.captured <= taken, "ledger_never_ahead_of_stripe", f"{pk}: captured {paid.captured}, Stripe {taken}"
-        )
-        require(paid.refunded <= back, "ledger_never_ahead_of_stripe", f"{pk}: refunded {paid.refunded}, Stripe {back}")
-        asked = paid.refunded + paid.refund_due
+        require(captured <= taken, "ledger_never_ahead_of_stripe", f"{pk}: captured {captured}, Stripe {taken}")
+        news = sent_back_unheard(books.system, items, pk.removeprefix("ORDER#"))
+        told = f"{pk}: refunded {refunded}, Stripe {back}, sent back and not heard of {news}"
+        require(refunded <= back + news, "ledger_never_ahead_of_stripe", told)
+        due = [item for item in starting(items, "REFUND#") if item["status"] in STILL_DUE]
+        asked = refunded + sum(item["amount"] for item in due if item["provider"] == "stripe")
         require(back <= asked, "ledger_never_ahead_of_stripe", f"{pk}: Stripe gave back {back}, asked for {asked}")
 
 
@@ -952,18 +986,38 @@ def money_agrees_with_stripe(books: Books) -> None:
         paid = order_from_item(item).payment
         taken, back = stripe_money(books.system, pk.removeprefix("ORDER#"))
         require(
-            (paid.captured, paid.refunded) == (taken, back),
+            through_stripe(books.order(pk)) == (taken, back),
             "money_agrees_with_stripe",
             f"{pk}: {paid}, Stripe {taken}, {back}",
         )
         total = order_from_item(item).totals.total
-        require(
-            taken - back <= total or bool(item.get("holds")),
-            "money_agrees_with_stripe",
-            f"{pk}: kept {taken - back} of {total}",
-        )
+        kept = paid.captured - paid.refunded - paid.disputed
+        require(kept <= total or bool(item.get("holds")), "money_agrees_with_stripe", f"{pk}: kept {kept} of {total}")
         if item["status"] in {"cancelled", "expired"} and not item.get("holds"):
-            require(taken == back, "money_agrees_with_stripe", f"{pk} is {item['status']} and kept {taken - back}")
+            require(not kept, "money_agrees_with_stripe", f"{pk} is {item['status']} and kept {kept}")
+
+
+@liveness
+def tenders_are_booked_once(books: Books) -> None:
+    """What a till took is in the ledger, as much as it was and no more."""
+    taken: defaultdict[str, int] = defaultdict(int)
+    for (order_id, _), amount in books.system.tenders.items():
+        taken[f"ORDER#{order_id}"] += amount
+    for pk, _ in books.orders():
+        entries = starting(books.order(pk), "MONEY#captured#")
+        booked = sum(entry["amount"] for entry in entries if entry["provider"] in ("cash", "card_terminal"))
+        require(booked == taken[pk], "tenders_are_booked_once", f"{pk}: booked {booked}, tills took {taken[pk]}")
+
+
+@liveness
+def disputes_agree_with_stripe(books: Books) -> None:
+    """Every dispute of an order's payment is known with the bank's last word, and so is the money that it holds."""
+    ours = order_by_intent(books.system)
+    for dispute in books.system.stripe.account.all("dispute"):
+        order_id = ours[dispute["payment_intent"]]
+        item = books.order(f"ORDER#{order_id}").get(f"DISPUTE#{dispute['id']}", {})
+        told = f"{order_id}: {dispute['status']} at Stripe, {item.get('status')} here"
+        require(item.get("status") == dispute["status"], "disputes_agree_with_stripe", told)
 
 
 @liveness

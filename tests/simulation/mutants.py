@@ -302,6 +302,34 @@ MUTANTS = (
         also=(("oms.payments.gateway", '.get("renews") == intent_id', '.get("renews") == "nothing"'),),
     ),
     Mutant(
+        "a capture's key does not say the sum",
+        "oms.payments.capturing",
+        'key = f"capture:{intent.id}:{cause}:{intent.amount_received + amount}"',
+        'key = f"capture:{intent.id}:{cause}"',
+        "capture once more",
+    ),
+    Mutant(
+        "a dispute moves back",
+        "oms.payments.news",
+        '(item["status"] == dispute.status or item["status"] in DECIDED)',
+        'item["status"] == dispute.status',
+        "dispute opened",
+        also=(
+            (
+                "oms.payments.news",
+                'status = item["status"] if item and item["status"] in DECIDED else dispute.status',
+                "status = dispute.status",
+            ),
+        ),
+    ),
+    Mutant(
+        "a tender is booked as often as it is sent",
+        "oms.payments.tenders",
+        'if self.orders.has_seen("tender", once):\n                return None',
+        'if self.orders.has_seen("tender", once):\n                once_more = True',
+        seeds=60,
+    ),
+    Mutant(
         "a renewed authorisation is never let go",
         "oms.payments.settle",
         'self._apply(order, self.gateway.cancel_intent(item["intent"]))',

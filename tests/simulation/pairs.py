@@ -28,6 +28,7 @@ from oms.inventory.model import Listing, Movement, Product
 from oms.orders.editing import Edit, preview_of
 from oms.orders.model import OPEN
 from oms.orders.store import order_from_item
+from oms.payments.coverage import overpaid, owed
 from tests.simulation import actors, staff
 from tests.simulation.backend import Call
 from tests.simulation.checkers import Inspector, Violation, labels
@@ -121,10 +122,36 @@ class Scene:
         self.system.mail.waiting.clear()
         return self
 
-    def set_aside(self) -> Scene:
+    def disputed(self) -> Scene:
+        """The card holder's bank takes the order's payment back; we have not heard of it."""
+        self.system.control("stripe", "POST", "/_sim/disputes", {"payment_intent": self.secret})
+        self.system.mail.waiting.clear()
+        return self
+
+    def two_refunds(self) -> Scene:
+        """An order of which one refund was sent back by the bank, unheard of, and another one is still to be sent."""
+        self.shipped(2).do(refund(500, "goodwill-one"))
+        self.do(settle)
+        told = {"refund": self.system.stripe.account.all("refund")[0]["id"], "outcome": "failed"}
+        self.system.control("stripe", "POST", "/_sim/settle", told)
+        self.system.mail.waiting.clear()
+        self.do(refund(700, "goodwill-two"))
+        return self
+
+    def capture_failed(self) -> Scene:
+        """A packed order for whose capture Stripe has stored a failure of its own."""
+        self.set_aside()
+        gone = {"status": 503, "method": "POST"}
+        faults = {"next": [{"status": 500, "stored": True, "method": "POST"}, *[gone] * 10]}
+        self.system.control("stripe", "POST", "/_sim/faults", faults)
+        self.do(step("ship", shipment=True))
+        self.system.control("stripe", "POST", "/_sim/faults", {})
+        return self
+
+    def set_aside(self, quantity: int = 1) -> Scene:
         """A packed order whose money is only set aside."""
-        self.placed(capture="on_shipment").paid_at_stripe().do(webhook())
-        return self.prepared()
+        self.placed(quantity, capture="on_shipment").paid_at_stripe().do(webhook())
+        return self.prepared(quantity)
 
     def allocated(self, quantity: int = 1) -> Scene:
         """An order whose parcel waits for its picker, the workflow's tokens given by hand."""
@@ -387,6 +414,30 @@ def refund_news(kind: str) -> Start:
     )
 
 
+def dispute_news(kind: str) -> Start:
+    """The queue of payment events tells of the one dispute."""
+    return message(
+        "payment_webhook/apply_event",
+        lambda scene: {
+            "id": f"evt_{kind}",
+            "type": f"charge.dispute.{kind}",
+            "data": {"object": {"id": scene.system.stripe.account.all("dispute")[0]["id"]}},
+        },
+    )
+
+
+def bank_decides(outcome: str) -> Start:
+    """The bank has its last word about the one dispute."""
+
+    def start(scene: Scene) -> Task:
+        told = {"dispute": scene.system.stripe.account.all("dispute")[0]["id"], "outcome": outcome}
+        body = json.dumps(told).encode()
+        decide = lambda: scene.system.wire.exchange("POST", "https://stripe.test/_sim/disputes", {}, body)  # noqa: E731
+        return scene.system.scheduler.spawn("bank", decide)
+
+    return start
+
+
 parcels = message("inventory_sync/confirm_shipment", lambda scene: {"order_id": scene.order_id})
 
 
@@ -493,6 +544,17 @@ def refund(amount: int, key: str) -> Start:
     )
 
 
+def tender(amount: int) -> Start:
+    """A till takes cash."""
+
+    def start(scene: Scene) -> Task:
+        app = scene.system._app(scene.system.template.function_at("customer_service/api"))
+        take = lambda: app.tenders.record(scene.order_id, "cash", amount, reference="7", agent="staff:kim", key="cash")  # noqa: E731
+        return scene.system.scheduler.spawn("till", lambda: {"version": take().version})
+
+    return start
+
+
 def came_back(what: str, key: str = "") -> Start:
     """The warehouse takes a return back, or ends its inspection."""
     unit = {"facility": "main", "sku": "A", "quantity": 1, "grade": "resellable"}
@@ -597,6 +659,31 @@ def _without_one(scene: Scene) -> bool:
     line = scene.order().lines[0]
     told = (line.cancelled, scene.available(), scene.replies[1].status)
     return told == (1, 1, 200) or (line.shipped == 2 and told == (0, 0, 409))
+
+
+def _disputed_and_held(scene: Scene) -> bool:
+    """The money is with the bank and the order waits for a person, whether its parcel has left or not."""
+    order, items = scene.order(), scene.inspector.books.order(f"ORDER#{scene.order_id}")
+    left = items["SHIPMENT#001"]["status"] == "shipped"
+    return (
+        order.payment.disputed == order.totals.total
+        and "dispute" in order.holds
+        and order.status.value == ("completed" if left else "in_fulfillment")
+    )
+
+
+def _won_in_the_end(scene: Scene) -> bool:
+    scene.do(dispute_news("closed"))
+    disputes = [item for sk, item in scene.inspector.books.order(f"ORDER#{scene.order_id}").items() if "DISPUTE#" in sk]
+    order = scene.order()
+    return [item["status"] for item in disputes] == ["won"] and not order.holds and not order.payment.disputed
+
+
+def _taken_for_what_left(scene: Scene) -> bool:
+    """Asked once more, the parcel leaves, and what was taken for it is what the customer owes."""
+    scene.do(step("ship", shipment=True))
+    order = scene.order()
+    return order.status.value == "completed" and not order.holds and bool(order.payment.settled == owed(order))
 
 
 def _label_given_back(scene: Scene) -> bool:
@@ -766,6 +853,41 @@ PAIRS = (
         lambda s: (s.stock(1), s.sent_back()),
         (refund_news("refund.failed"), refund_news("refund.updated")),
         lambda s: (s.order().payment.refunded, s.order().payment.refund_due) == (0, s.order().totals.total),
+    ),
+    Pair(
+        "refund.failed ‖ refund of another part",
+        lambda s: (s.stock(2), s.two_refunds()),
+        (refund_news("refund.failed"), settle),
+        lambda s: (
+            (s.order().payment.refunded, s.order().payment.refund_due) == (700, 500) and "payment" in s.order().holds
+        ),
+        long=True,
+    ),
+    Pair(
+        "dispute ‖ ship",
+        lambda s: (s.stock(1), s.packed().disputed()),
+        (dispute_news("created"), step("ship", shipment=True)),
+        _disputed_and_held,
+    ),
+    Pair(
+        "dispute opened ‖ the bank decides ‖ dispute closed",
+        lambda s: (s.stock(1), s.confirmed().disputed()),
+        (dispute_news("created"), bank_decides("won"), dispute_news("closed")),
+        _won_in_the_end,
+    ),
+    Pair(
+        "capture once more ‖ a till takes a part",
+        lambda s: (s.stock(1), s.capture_failed()),
+        (step("ship", shipment=True), tender(500)),
+        _taken_for_what_left,
+        long=True,
+    ),
+    Pair(
+        "capture ‖ cancel a line",
+        lambda s: (s.stock(2), s.set_aside(2)),
+        (step("ship", shipment=True), cancel(ONE_UNIT)),
+        lambda s: not overpaid(s.order()) and not s.order().holds,
+        long=True,
     ),
     Pair(
         "capture ‖ cancel",

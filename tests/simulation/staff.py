@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from oms.fulfillment.carrier import Address
 from oms.orders.store import order_from_item
+from oms.payments.news import DECIDED
 from oms.runtime.clock import from_text, to_text
-from tests.simulation.checkers import Key, Violation
+from tests.simulation.checkers import Key, Violation, starting
 from tests.simulation.scheduler import Task
 from tests.simulation.system import Reply
 
@@ -303,7 +304,16 @@ class Desk(_People):
 
     def _held(self) -> list[str]:
         books = self.world.inspector.books
-        return sorted(pk for pk in books.held if pk not in self._busy and self._tries[pk] < 2 * self.PATIENCE)
+        return sorted(
+            pk
+            for pk in books.held
+            if pk not in self._busy and self._tries[pk] < 2 * self.PATIENCE and not self._bank_decides(pk)
+        )
+
+    def _bank_decides(self, pk: str) -> bool:
+        """Whether a dispute is open: nobody gives back by hand what a bank may have taken."""
+        disputes = starting(self.world.inspector.books.order(pk), "DISPUTE#")
+        return any(item["status"] not in DECIDED for item in disputes)
 
     def ready(self, now: float) -> bool:
         return self.world.healed and bool(self._held())
@@ -321,6 +331,8 @@ class Desk(_People):
         self._tries[pk] += 1
         item = world.inspector.books.items["OrdersTable"][pk, "ORDER"]
         order = order_from_item(item)
+        if self._put_right(order):
+            return
         if self._tries[pk] > self.PATIENCE:
             self._cancel(order)
             if order.status.value not in {"completed", "cancelled", "expired"}:
@@ -344,6 +356,28 @@ class Desk(_People):
                 groups=("ops",),
             )
         world.tally["holds decided"] += 1
+
+    def _put_right(self, order: Any) -> bool:
+        """Finance sees to refunds that failed or that only a person can give. Returns whether there were any."""
+        items = self.world.inspector.books.order(f"ORDER#{order.order_id}")
+        waiting = [item for item in starting(items, "REFUND#") if item["status"] in ("failed", "by_hand")]
+        disputes = {item["intent"]: item["status"] for item in starting(items, "DISPUTE#")}
+        for item in waiting:
+            verdict = disputes.get(item["intent"])
+            what, body = "given-back", {"method": "bank_transfer", "reference": item["refund_id"][-60:]}
+            if verdict == "lost":
+                what, body = "withdraw", {"reason": "the bank took it back"}
+            elif item["status"] == "failed" and not verdict and self.world.money_rng.random() < 0.5:
+                what, body = "retry", {}
+            reply = self.world.system.request(
+                "customer_service/api",
+                f"POST /orders/{{id}}/refunds/{{refund}}/{what}",
+                parameters={"id": order.order_id, "refund": item["refund_id"]},
+                body=body or None,
+                groups=("ops",),
+            )
+            self.world.tally[f"refund {what} answered {reply.status}"] += 1
+        return bool(waiting)
 
     def _cancel(self, order: Any) -> None:
         system = self.world.system

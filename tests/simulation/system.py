@@ -206,6 +206,8 @@ class System:
         self.lambdas.on_error = lambda function, error: self.note_error(function.short, error)
         self.sold: dict[str, list[str]] = {name: [] for name in CHANNELS}
         """Order numbers of what the marketplaces sold."""
+        self.tenders: dict[tuple[str, str], int] = {}
+        """What tills took, by order and key."""
         self._apps: dict[str, Any] = {}
         self._with_pumps = pumps
         self.pumps: list[Pump] = []

@@ -14,7 +14,7 @@ from local.simulators.subscriber import Heard
 from oms.runtime.dynamo import from_item, to_item
 from tests.simulation.checkers import LIVENESS, SAFETY, Violation
 from tests.simulation.faults import Plane
-from tests.simulation.pairs import PAIRS, Scene, callback, step, sync
+from tests.simulation.pairs import PAIRS, Scene, callback, dispute_news, step, sync
 from tests.simulation.system import System
 
 Tamper = Callable[[Scene], object]
@@ -401,6 +401,32 @@ def queues_are_empty(scene: Scene) -> None:
 @plants
 def money_agrees_with_stripe(scene: Scene) -> None:
     scene.system.stripe.account.all("payment_intent")[0]["amount_received"] += 1
+
+
+def _disputed(scene: Scene) -> str:
+    """The scene's payment is disputed and we know it; the dispute's key."""
+    scene.disputed().do(dispute_news("created"))
+    scene.inspector.look()
+    return f"DISPUTE#{scene.system.stripe.account.all('dispute')[0]['id']}"
+
+
+@plants
+def decisions_stand(scene: Scene) -> None:
+    pk, sk = f"ORDER#{scene.order_id}", _disputed(scene)
+    _change(scene, "OrdersTable", pk, sk, status="won")
+    scene.inspector.look()
+    _change(scene, "OrdersTable", pk, sk, status="under_review")
+
+
+@plants
+def disputes_agree_with_stripe(scene: Scene) -> None:
+    _disputed(scene)
+    scene.system.stripe.account.all("dispute")[0]["status"] = "lost"
+
+
+@plants
+def tenders_are_booked_once(scene: Scene) -> None:
+    scene.system.tenders[scene.order_id, "till-1"] = 500
 
 
 @plants

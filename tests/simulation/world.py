@@ -57,6 +57,7 @@ class World:
         self.tally: Counter[str] = Counter()
         self.skus: list[str] = []
         self.stock_rng = random.Random(f"stock {seed}")
+        self.money_rng = random.Random(f"money {seed}")
         self.backordered: set[str] = set()
         """Products whose sales are accepted beyond the stock."""
         self.wanted: dict[str, Mapping[str, int]] = {}
@@ -186,6 +187,11 @@ class World:
         for number in range(self.stock_rng.choice((0, 0, 1, 2))):
             begins = self.stock_rng.uniform(0, 30)
             self.spawn(f"stock clerk {number}", actors.bind(actors.stock_clerk, self, number), begins)
+        for number in range(self.money_rng.choice((0, 0, 0, 1))):
+            begins = self.money_rng.uniform(0, 20)
+            self.spawn(f"till {number}", actors.bind(actors.till, self, number), begins)
+        if self.money_rng.random() < 0.3:
+            self.spawn("bank", actors.bind(actors.bank, self), self.money_rng.uniform(5, 60))
         for name in ("stripe_down", "channel_down"):
             if rng.random() < self.system.plane.rates.get(name, 0.0) * 2:
                 self.spawn(name, actors.bind(actors.outage, self, name), rng.uniform(0, 30))
