@@ -298,8 +298,10 @@ def _take(world: World, order_id: str, method: Any, amount: int, key: str) -> No
     system.tenders[order_id, key] = amount
     world.tally[f"tenders: {method}"] += 1
     if world.money_rng.random() < 0.3:
-        booked_before = system.scheduler.spawn(f"till {key} again", book, limit=entry.timeout)
-        system.scheduler.wait(booked_before.done)
+        again = system.scheduler.spawn(f"till {key} again", book, limit=entry.timeout)
+        system.scheduler.wait(again.done)
+        if isinstance(again.error, Conflict):
+            raise Violation("same_request_same_answer", f"tender {key} was booked before, now {again.error}")
 
 
 def bank(world: World) -> None:
