@@ -323,11 +323,11 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "a tender is booked as often as it is sent",
+        "a tender that is sent again is refused",
         "oms.payments.tenders",
         'if self.orders.has_seen("tender", once):\n                return None',
         'if self.orders.has_seen("tender", once):\n                once_more = True',
-        seeds=60,
+        "tender ‖",
     ),
     Mutant(
         "a renewed authorisation is never let go",

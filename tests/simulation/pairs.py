@@ -864,6 +864,16 @@ PAIRS = (
         long=True,
     ),
     Pair(
+        "tender ‖ the same tender",
+        lambda s: (s.stock(1), s.placed()),
+        (tender(1599), tender(1599)),
+        lambda s: (
+            all(reply.body for reply in s.replies)
+            and s.order().status.value == "confirmed"
+            and s.order().payment.captured == s.order().totals.total
+        ),
+    ),
+    Pair(
         "dispute ‖ ship",
         lambda s: (s.stock(1), s.packed().disputed()),
         (dispute_news("created"), step("ship", shipment=True)),
