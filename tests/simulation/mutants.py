@@ -292,6 +292,14 @@ MUTANTS = (
         "if came and paid_before >= order.totals.total",
         "if False and paid_before >= order.totals.total",
         seeds=200,
+        also=(("oms.payments.apply", "surplus = min(came, overpaid(order))", "surplus = 0"),),
+    ),
+    Mutant(
+        "what came beyond what is owed is kept",
+        "oms.payments.apply",
+        "surplus = min(came, overpaid(order))",
+        "surplus = 0",
+        "capture ‖ cancel a line",
     ),
     Mutant(
         "every attempt to renew an authorisation asks the bank again",
