@@ -19,8 +19,8 @@ from oms.inventory.rows import Lines, csv_records, header_of
 from oms.runtime.files import Files
 from tests.simulation.backend import Cloud
 
-ROWS = 100_000
-_CHUNKS_A_RUN = 200
+ROWS = 20_000
+_CHUNKS_A_RUN = 50
 """So many chunks of a hundred rows one worker does before its time is up here."""
 
 
