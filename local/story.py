@@ -25,7 +25,7 @@ NAMES = {"etsy": "Etsy", "ebay": "eBay", "shopify": "Shopify", "amazon": "Amazon
 EVERYWHERE = "all five channels"
 SALES = (("etsy", 4, 496), ("ebay", 5, 491), ("shopify", 3, 488), ("amazon", 2, 486), ("webhook", 2, 484))
 """Who sells how many, and what is left everywhere."""
-PATIENCE = 30.0
+PATIENCE = 90.0
 """Seconds within which anything but an expiry has to come true on a laptop."""
 
 
