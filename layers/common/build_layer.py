@@ -152,9 +152,10 @@ def trim_botocore(data: Path) -> None:
 
 def _without_documentation(node: Any) -> Any:
     if isinstance(node, dict):
-        # A member or a shape may itself be called "documentation": only the text is dropped.
+        # A member or a shape may itself be called "documentation": only the text is dropped. botocore reads that of a
+        # client's context parameters, which S3 has.
         return {
-            name: _without_documentation(value)
+            name: value if name == "clientContextParams" else _without_documentation(value)
             for name, value in node.items()
             if not (name == "documentation" and isinstance(value, str))
         }
