@@ -7,8 +7,6 @@ or the next run; two that plan at once release each parcel once, since a parcel'
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +28,7 @@ from oms.orders.store import DynamoOrders
 from oms.runtime import errors, telemetry
 from oms.runtime.clock import Clock, to_text
 from oms.runtime.dynamo import ConditionsFailed, Item, Write
+from oms.runtime.paging import Page
 
 QUEUE_WINDOW = 500
 """So many waiting parcels, the most urgent ones, are planned at once: a wave's plan has to fit one item."""
@@ -237,10 +236,10 @@ class PlanWork:
 
     def waves(self, facility: str, cursor: str | None) -> dict[str, Any]:
         """A page of a facility's waves, the newest first. Raises ``InvalidRequest``."""
-        found = self._recent(facility, _read_cursor(cursor) if cursor else "", PAGE + 1)
-        page = found[:PAGE]
-        more = base64.urlsafe_b64encode(page[-1]["work_rank"].encode()).decode() if len(found) > PAGE else None
-        return {"facility": facility, "waves": [_wave_view(item) for item in page], "next_cursor": more}
+        page = Page.of(cursor or "", PAGE)
+        found = self._recent(facility, page.after, page.size + 1)
+        shown, more = page.cut([(item["work_rank"], _wave_view(item)) for item in found])
+        return {"facility": facility, "waves": shown, "next_cursor": more}
 
     def _recent(self, facility: str, before: str, limit: int) -> list[Item]:
         table = self.orders.table
@@ -459,12 +458,3 @@ def _wave_view(wave: Mapping[str, Any]) -> dict[str, Any]:
 
 def _wave_sk(wave_id: str) -> str:
     return f"WAVE#{wave_id}"
-
-
-def _read_cursor(cursor: str) -> str:
-    try:
-        return base64.urlsafe_b64decode(cursor.encode()).decode()
-    except (binascii.Error, ValueError):
-        raise errors.InvalidRequest(
-            "See errors for what to change.", fields=[("cursor", "take it from next_cursor")]
-        ) from None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,8 +10,9 @@ from typing import Any
 from oms.inventory.backorders import Queue
 from oms.inventory.model import Product
 from oms.inventory.store import DynamoInventory, sku_key
-from oms.runtime import errors, telemetry
+from oms.runtime import telemetry
 from oms.runtime.clock import to_text
+from oms.runtime.paging import Page
 
 LOW, OVERSOLD = "low_stock", "oversold"
 _METRICS = {LOW: "LowStockAlerts", OVERSOLD: "OversoldAlerts"}
@@ -100,18 +99,13 @@ def queued(
     inventory: DynamoInventory, queue: str, cursor: str | None, page: int
 ) -> tuple[list[Mapping[str, Any]], str | None]:
     """A page of what stands in a queue of the ``queues`` index, and where the next one begins."""
-    after = " "
-    if cursor:
-        try:
-            after = base64.urlsafe_b64decode(cursor.encode()).decode()
-        except (binascii.Error, ValueError):
-            raise errors.InvalidRequest(
-                "See errors for what to change.", fields=[("cursor", "take it from next_cursor")]
-            ) from None
+    shown = Page.of(cursor or "", page)
     found = list(
         inventory.table.query_index(
-            "queues", "queue = :queue AND queue_rank > :after", {":queue": queue, ":after": after}, limit=page + 1
+            "queues",
+            "queue = :queue AND queue_rank > :after",
+            {":queue": queue, ":after": shown.after or " "},
+            limit=page + 1,
         )
     )
-    more = base64.urlsafe_b64encode(found[page - 1]["queue_rank"].encode()).decode() if len(found) > page else None
-    return list(found[:page]), more
+    return shown.cut([(item["queue_rank"], item) for item in found])
