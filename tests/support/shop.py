@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import boto3
+from aws_lambda_powertools.metrics import Metrics
 from jsonschema import Draft202012Validator
 from moto import mock_aws
 
@@ -493,7 +494,8 @@ def checkout(*lines: tuple[str, int], **changes: Any) -> dict[str, Any]:
 
 @contextmanager
 def open_shop() -> Iterator[Shop]:
-    """A shop on fresh moto tables."""
+    """A shop on fresh moto tables, with nothing counted yet: tests share one process and its metrics."""
+    Metrics().clear_metrics()
     with mock_aws():
         shop = Shop()
         try:
