@@ -107,10 +107,14 @@ def allows(function: str, action: str, resource: str) -> bool:
 def alarmed(metric: str, dimension: str, resource: str) -> bool:
     """Whether some alarm watches a metric of a resource."""
     return any(
-        alarm.get("MetricName") == metric
-        and any(each["Name"] == dimension and target(each["Value"]) == resource for each in alarm["Dimensions"])
+        watched["MetricName"] == metric
+        and any(
+            each["Name"] == dimension and not isinstance(each["Value"], str) and target(each["Value"]) == resource
+            for each in watched["Dimensions"]
+        )
         for alarm in ALARMS.values()
-        if alarm.get("Dimensions") and not isinstance(alarm["Dimensions"][0]["Value"], str)
+        for watched in [alarm, *(each["MetricStat"]["Metric"] for each in _metrics_of(alarm))]
+        if "Dimensions" in watched
     )
 
 
@@ -308,7 +312,7 @@ class TestMetrics:
     def test_every_metric_that_an_alarm_or_the_dashboard_names_is_emitted(self) -> None:
         named = {alarm["MetricName"] for alarm in ALARMS.values() if alarm.get("Namespace") == "OrderManagement"}
         watched = [each["MetricStat"]["Metric"] for each in _watched_by_metric_math()]
-        named |= {metric["MetricName"] for metric in watched}
+        named |= {metric["MetricName"] for metric in watched if metric["Namespace"] == "OrderManagement"}
         body = json.loads(re.sub(r"\$\{[^}]*\}", "x", RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]))
         shown = [metric for widget in body["widgets"] for metric in widget["properties"]["metrics"]]
         named |= {metric[1] for metric in shown if metric[0] == "OrderManagement"}
@@ -324,8 +328,9 @@ class TestMetrics:
                 if dimension["Name"] == "service":
                     assert dimension["Value"] in services, name
         for each in _watched_by_metric_math():
-            dimensions = {each["Name"]: each["Value"] for each in each["MetricStat"]["Metric"]["Dimensions"]}
-            assert dimensions["service"] in services
+            metric = each["MetricStat"]["Metric"]
+            dimensions = {each["Name"]: each["Value"] for each in metric["Dimensions"]}
+            assert metric["Namespace"] != "OrderManagement" or dimensions["service"] in services
 
     def test_an_alarm_over_all_channels_leaves_none_out(self) -> None:
         for name, alarm in ALARMS.items():
@@ -337,8 +342,19 @@ class TestMetrics:
                     for dimension in each["MetricStat"]["Metric"]["Dimensions"]
                     if dimension["Name"] == "channel"
                 ]
+                if not seen:
+                    continue
                 expiring = name == "ChannelTokensAlarm"
                 assert sorted(seen) == sorted(GRANTS if expiring else registry.channel_names()), name
+
+    def test_what_an_alarm_over_several_resources_watches_stands_on_the_dashboard(self) -> None:
+        body = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+        for each in _watched_by_metric_math():
+            metric = each["MetricStat"]["Metric"]
+            for dimension in metric["Dimensions"]:
+                if not isinstance(dimension["Value"], str):
+                    shown = f'"{metric["MetricName"]}", "{dimension["Name"]}", "${{{_spelled(dimension["Value"])}}}"'
+                    assert shown in body, shown
 
     @pytest.mark.parametrize("alarm", sorted(ALARMS))
     def test_an_alarm_tells_somebody_and_says_what_is_wrong(self, alarm: str) -> None:
@@ -433,7 +449,18 @@ class TestRequirements:
 
 
 def _watched_by_metric_math() -> list[dict[str, Any]]:
-    return [each for alarm in ALARMS.values() for each in alarm.get("Metrics", []) if "MetricStat" in each]
+    return [each for alarm in ALARMS.values() for each in _metrics_of(alarm)]
+
+
+def _metrics_of(alarm: dict[str, Any]) -> list[dict[str, Any]]:
+    """The metrics that an alarm computes with."""
+    return [each for each in alarm.get("Metrics", []) if "MetricStat" in each]
+
+
+def _spelled(reference: dict[str, Any]) -> str:
+    """A reference to a resource or its attribute, as ``Fn::Sub`` spells it."""
+    name: str = reference.get("Ref") or reference["Fn::GetAtt"]
+    return name
 
 
 def _actions(node: Any) -> Iterator[str]:
