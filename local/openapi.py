@@ -317,6 +317,7 @@ ANSWERS: dict[str, Schema] = {
                         "sku": TEXT,
                         "quantity": COUNT,
                         "unit_price": MINOR,
+                        "discount": MINOR,
                         "tax": MINOR,
                         "cancelled": COUNT,
                         "shipped": COUNT,

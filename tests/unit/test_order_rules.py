@@ -138,16 +138,25 @@ def test_totals_are_the_sum_of_what_is_shown(rows: list[tuple[int, int]], countr
     )
 
 
-@given(st.integers(1, 50), st.integers(0, 9999), st.lists(st.integers(1, 5), max_size=20))
+@given(st.integers(1, 50), st.integers(0, 9999), st.integers(0, 700), st.lists(st.integers(1, 5), max_size=20))
 def test_cancelling_a_line_piece_by_piece_gives_back_exactly_what_was_paid(
-    quantity: int, tax: int, pieces: list[int]
+    quantity: int, tax: int, off: int, pieces: list[int]
 ) -> None:
-    line, back = Line(1, "S", quantity, 700, tax=tax), 0
+    line, back = Line(1, "S", quantity, 700, discount=off * quantity, tax=tax), 0
     for piece in [*pieces, quantity]:
         units = min(piece, line.open)
-        back += pricing.refund_for_lines({1: units}, (line,))
+        piece_back = pricing.refund_for_lines({1: units}, (line,))
+        assert piece_back >= 0
+        back += piece_back
         line = replace(line, cancelled=line.cancelled + units)
-    assert (line.open, back) == (0, 700 * quantity + tax)
+    assert (line.open, back) == (0, (700 - off) * quantity + tax)
+
+
+def test_a_discount_is_taken_off_before_tax() -> None:
+    wanted = [(Product("S", "x", 1_000, "EUR"), 2), (Product("T", "x", 500, "EUR"), 1)]
+    priced = pricing.price(wanted, country="DE", currency="EUR", shipping_method="standard", discounts={1: 400})
+    assert [(line.discount, line.tax) for line in priced.lines] == [(400, 304), (0, 95)]
+    assert (priced.totals.discount, priced.totals.total) == (400, 2_500 - 400 + 304 + 95 + 499 + 95)
 
 
 def test_history_shows_every_kind_of_tampering() -> None:

@@ -70,7 +70,7 @@ def customs_of(order: Order, shipment: Shipment, origin: Address, products: Mapp
             CustomsItem(
                 description=product.title if product else line.sku,
                 quantity=units,
-                value=max(1, line.unit_price * units),
+                value=max(1, line.unit_price * units - line.discount * units // line.quantity),
                 currency=order.currency,
                 weight_grams=max(1, _grams(line, units, products)),
                 hs_code=product.hs_code if product else "",

@@ -270,7 +270,7 @@ def edited(order: Order, edit: Edit, products: Mapping[str, Product]) -> Order:
         more = max(0, wanted - now)
         grown = replace(line, quantity=line.quantity + more, cancelled=line.cancelled + max(0, now - wanted))
         if more or moved:
-            grown = replace(grown, tax=pricing.tax_on(line.unit_price * grown.quantity, country))
+            grown = replace(grown, tax=pricing.tax_on(line.unit_price * grown.quantity - line.discount, country))
         lines.append(grown)
     for sku, units in edit.added.items():
         product = products[sku]

@@ -97,7 +97,7 @@ def give_credit_back(orders: DynamoOrders, order: Order, now: datetime) -> None:
     def owed(before: Order) -> Change | None:
         if orders.has_seen("exchange-credit", order.order_id):
             raise AlreadyApplied
-        credit = order.totals.discount
+        credit = order.totals.discount - sum(line.discount for line in order.lines)
         after = replace(before, moved_credit=before.moved_credit - credit)
         why = "the exchange was cancelled"
         after, refund = request_refund(orders.table, after, credit, why, now, concession=True)

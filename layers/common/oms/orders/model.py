@@ -62,12 +62,14 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line. ``tax`` is for the whole line; ``parts`` is what one unit takes from stock when it is a kit."""
+    """One line. ``discount`` and ``tax`` are for the whole line, and tax is on what the discount leaves of the price;
+    ``parts`` is what one unit takes from stock when it is a kit."""
 
     number: int
     sku: str
     quantity: int
     unit_price: int
+    discount: int = 0
     tax: int = 0
     cancelled: int = 0
     shipped: int = 0
@@ -97,7 +99,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Minor units of the order's currency; ``total`` is what the customer owes."""
+    """Minor units of the order's currency; ``total`` is what the customer owes. ``discount`` is the lines' discounts
+    and what an exchange's return was worth."""
 
     items: int
     shipping: int

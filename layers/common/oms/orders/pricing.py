@@ -40,6 +40,9 @@ TAX_BASIS_POINTS: Mapping[str, int] = {
 }
 
 
+NO_DISCOUNTS: Mapping[int, int] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Priced:
     """Lines with their tax, and the totals."""
@@ -53,15 +56,26 @@ def tax_on(amount: int, country: str) -> int:
     return (amount * TAX_BASIS_POINTS.get(country, 0) + 5_000) // 10_000
 
 
-def price(wanted: Sequence[tuple[Product, int]], *, country: str, currency: str, shipping_method: str) -> Priced:
-    """Price lines that all are in ``currency`` with a shipping method that is offered in it."""
+def price(
+    wanted: Sequence[tuple[Product, int]],
+    *,
+    country: str,
+    currency: str,
+    shipping_method: str,
+    discounts: Mapping[int, int] = NO_DISCOUNTS,
+) -> Priced:
+    """Price lines that all are in ``currency`` with a shipping method that is offered in it.
+
+    ``discounts`` are by line number and at most what the line costs.
+    """
     lines = tuple(
         Line(
             number=number,
             sku=product.sku,
             quantity=quantity,
             unit_price=product.price,
-            tax=tax_on(product.price * quantity, country),
+            discount=discounts.get(number, 0),
+            tax=tax_on(product.price * quantity - discounts.get(number, 0), country),
             parts=product.kit,
         )
         for number, (product, quantity) in enumerate(wanted, start=1)
@@ -69,7 +83,7 @@ def price(wanted: Sequence[tuple[Product, int]], *, country: str, currency: str,
     shipping = SHIPPING[shipping_method][currency]
     items = sum(line.unit_price * line.quantity for line in lines)
     tax = sum(line.tax for line in lines) + tax_on(shipping, country)
-    return Priced(lines, Totals(items, shipping, tax))
+    return Priced(lines, Totals(items, shipping, tax, sum(line.discount for line in lines)))
 
 
 def refund_for_lines(cancelled: Mapping[int, int], lines: Sequence[Line]) -> int:
@@ -78,13 +92,14 @@ def refund_for_lines(cancelled: Mapping[int, int], lines: Sequence[Line]) -> int
 
 
 def value_of(line: Line, units: int, given: int) -> int:
-    """What ``units`` of a line are worth, price and tax, after ``given`` units of it were given back.
+    """What ``units`` of a line are worth, price and tax less discount, after ``given`` units of it were given back.
 
-    Shares of the tax are differences of running totals, so that giving a line back piece by piece gives back exactly
-    its tax.
+    Shares of tax and discount are differences of running totals, so that giving a line back piece by piece gives back
+    exactly what was paid for it.
     """
-    before = line.tax * given // line.quantity
-    after = line.tax * (given + units) // line.quantity
+    extra = line.tax - line.discount
+    before = extra * given // line.quantity
+    after = extra * (given + units) // line.quantity
     return line.unit_price * units + after - before
 
 

@@ -90,6 +90,7 @@ def order_view(orders: DynamoOrders, order: Order, *, staff: bool, collection_co
                 "sku": line.sku,
                 "quantity": line.quantity,
                 "unit_price": line.unit_price,
+                "discount": line.discount,
                 "tax": line.tax,
                 "cancelled": line.cancelled,
                 "shipped": line.shipped,

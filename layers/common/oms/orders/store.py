@@ -409,6 +409,7 @@ def _hold_to_item(hold: Hold) -> Item:
 def _line_to_item(line: Line) -> Item:
     item: Item = {"sku": line.sku, "qty": line.quantity, "price": line.unit_price}
     optional = {
+        "discount": line.discount,
         "tax": line.tax,
         "cancelled": line.cancelled,
         "shipped": line.shipped,
@@ -426,6 +427,7 @@ def _line_from_item(number: int, item: Item) -> Line:
         sku=item["sku"],
         quantity=item["qty"],
         unit_price=item["price"],
+        discount=item.get("discount", 0),
         tax=item.get("tax", 0),
         cancelled=item.get("cancelled", 0),
         shipped=item.get("shipped", 0),

@@ -23,7 +23,7 @@ def money_needed(order: Order) -> int:
     everything = owed(order)
     if not any(line.open for line in order.lines):
         return everything
-    gone = sum(line.unit_price * line.shipped + line.tax * line.shipped // line.quantity for line in order.lines)
+    gone = sum(pricing.value_of(line, line.shipped, 0) for line in order.lines)
     return min(gone, everything)
 
 
