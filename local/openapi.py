@@ -423,7 +423,32 @@ ANSWERS: dict[str, Schema] = {
             "proven": FLAG,
             "broken": _or_null(TEXT),
             "events": _list(
-                _object({"number": NUMBER, "at": TIME, "what": TEXT, "who": TEXT, "why": TEXT, "data": ANY_OBJECT})
+                _object(
+                    {
+                        "number": NUMBER,
+                        "at": TIME,
+                        "what": TEXT,
+                        "who": TEXT,
+                        "why": TEXT,
+                        "data": ANY_OBJECT,
+                        "sentence": TEXT,
+                    }
+                )
+            ),
+            "story": _list(
+                _object(
+                    {
+                        "kind": {"enum": ["event", "mail", "sighting", "note", "hold"]},
+                        "at": TIME,
+                        "number": _or_null(NUMBER),
+                        "what": TEXT,
+                        "who": TEXT,
+                        "through": TEXT,
+                        "why": _or_null(TEXT),
+                        "sentence": TEXT,
+                        "text": _or_null(TEXT),
+                    }
+                )
             ),
         }
     ),
@@ -1053,7 +1078,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "OrderList",
         query=("customer", "status", "channel", "cursor"),
     ),
-    Operation("GET /orders/{id}/timeline", "The proven history", "agent ops pos warehouse", "Timeline"),
+    Operation("GET /orders/{id}/timeline", "The whole story, proven", "agent ops pos warehouse", "Timeline"),
     Operation(
         "POST /orders/{id}/notes",
         "Keep what was said about an order",

@@ -12,7 +12,8 @@ from oms.orders.forms import HoldForm, ReleaseForm
 from oms.orders.holding import RELEASED_BY
 from oms.orders.listing import list_orders
 from oms.orders.notes import NoteForm, note_view, notes_view
-from oms.orders.reading import order_view, timeline_view
+from oms.orders.reading import order_view
+from oms.orders.story import timeline_view
 from oms.payments.cases import KINDS, case_view
 from oms.payments.disputes import CloseCaseForm, EvidenceForm, dispute_view
 from oms.runtime import errors
@@ -30,9 +31,11 @@ def list_all(request: ApiRequest) -> ApiResponse:
 
 
 def timeline(request: ApiRequest) -> ApiResponse:
-    """Tell an order's whole history, and whether its hashes prove it."""
+    """Tell an order's whole story, and whether its hashes prove it."""
     request.require_group(*STAFF)
-    return ApiResponse(200, timeline_view(app().orders, app().orders.require(request.path["id"])))
+    order = app().orders.require(request.path["id"])
+    private = bool(request.groups & {"agent", "ops", "pos"})
+    return ApiResponse(200, timeline_view(app().orders, app().inventory, order, private=private))
 
 
 def add_note(request: ApiRequest) -> ApiResponse:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from oms.fulfillment.shipments import shipment_view
-from oms.orders import history
 from oms.orders.model import OPEN, Order
 from oms.orders.store import DynamoOrders
 from oms.payments.coverage import due
@@ -142,33 +141,6 @@ def order_view(orders: DynamoOrders, order: Order, *, staff: bool, collection_co
             version=order.version,
         )
     return view
-
-
-def timeline_view(orders: DynamoOrders, order: Order) -> dict[str, Any]:
-    """The history, oldest first; ``proven`` says whether the chain of hashes holds, ``broken`` where it does not."""
-    events = orders.parts(order.order_id, "EVENT#")
-    broken = None
-    try:
-        history.verify(events, order.head, order.version)
-    except history.HistoryBroken as error:
-        broken = str(error)
-    return {
-        "order_id": order.order_id,
-        "status": order.status.value,
-        "proven": broken is None,
-        "broken": broken,
-        "events": [
-            {
-                "number": event["n"],
-                "at": event["at"],
-                "what": event["type"],
-                "who": event["actor"],
-                "why": event["cause"],
-                "data": event["data"],
-            }
-            for event in events
-        ],
-    }
 
 
 def _refund_view(item: Mapping[str, Any]) -> dict[str, Any]:
