@@ -106,6 +106,27 @@ _TOTALS = _object({"items": MINOR, "shipping": MINOR, "tax": MINOR, "discount": 
 _UNITS = _list(_object({"line": NUMBER, "sku": TEXT, "quantity": COUNT}))
 _BACKORDERED = {"line": NUMBER, "sku": TEXT, "quantity": COUNT, "expected_at": _or_null(TIME)}
 _HOLD = _object({"reason": TEXT, "owner": TEXT, "since": TIME, "deadline": TIME})
+_CUSTOMER = _object(
+    {
+        "customer_id": TEXT,
+        "identities": _list(TEXT),
+        "name": TEXT,
+        "email": _or_null(TEXT),
+        "phone": _or_null(TEXT),
+        "addresses": _list(_map(TEXT)),
+        "orders": COUNT,
+        "cancelled_orders": COUNT,
+        "units": COUNT,
+        "spent": _map(MINOR),
+        "channels": _map(COUNT),
+        "countries": _map(COUNT),
+        "payment_methods": _map(COUNT),
+        "first_order_at": _or_null(TIME),
+        "last_order_at": _or_null(TIME),
+        "marketing": FLAG,
+        "version": COUNT,
+    }
+)
 _ZONE = _object({"facility": TEXT, "zone": TEXT, "name": TEXT, "bins": _list(TEXT)})
 _SUPPLY: dict[str, Schema] = {
     "supply": TEXT,
@@ -454,6 +475,7 @@ ANSWERS: dict[str, Schema] = {
     ),
     "Message": _MESSAGE,
     "Messages": _object({"order_id": TEXT, "messages": _list(_ref("Message"))}),
+    "Customer": _CUSTOMER,
     "MessagePreferences": _object({"off": _list(TEXT), "marketing": {"type": "boolean"}}),
     "Subscription": _object(
         _SUBSCRIPTION,
@@ -1113,6 +1135,7 @@ OPERATIONS: tuple[Operation, ...] = (
         key=True,
         problems=(409,),
     ),
+    Operation("GET /customers/{id}", "A customer over all channels", "agent ops pos", "Customer"),
     Operation(
         "GET /customers/{id}/message-preferences",
         "What a customer does not want to hear of",

@@ -211,7 +211,7 @@ def test_thousands_of_fuzzed_requests_leave_no_trace_of_a_person(shop: Shop, dic
 WORKERS = (
     *("messages.notify", "messages.publish", "messages.deliver", "messages.feedback"),
     *("payment_webhook.settle", "payment_webhook.apply_event", "place_order.import_orders"),
-    *("inventory_sync.confirm_shipment", "inventory_sync.catalogue_job"),
+    *("inventory_sync.confirm_shipment", "inventory_sync.catalogue_job", "customer_service.keep"),
 )
 TELLING = {"eventType": "Bounce", "bounce": {"bounceType": "Permanent", "bouncedRecipients": [{}]}, "mail": {}}
 

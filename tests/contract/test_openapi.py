@@ -21,6 +21,7 @@ HTTP_ENTRIES = (
     "functions.customer_service.api",
     "functions.messages.api",
     "functions.customer_service.aftersales",
+    "functions.customer_service.customers",
 )
 
 

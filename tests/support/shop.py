@@ -50,7 +50,7 @@ START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 API = "https://api.shop.test"
 QUEUES = (
     *("payment-work", "payment-events", "channel-events", "shipment-confirm"),
-    *("messages", "public-events", "deliveries", "catalogue-jobs"),
+    *("messages", "public-events", "deliveries", "catalogue-jobs", "customers"),
 )
 CHANNELS = ("etsy", "ebay", "shopify", "amazon", "webhook")
 STRIPE_SECRET = "whsec_test"
@@ -135,6 +135,7 @@ class Shop:
                 shipment_confirm_queue_url=self.queues["shipment-confirm"],
                 messages_queue_url=self.queues["messages"],
                 public_events_queue_url=self.queues["public-events"],
+                customers_queue_url=self.queues["customers"],
                 deliveries_queue_url=self.queues["deliveries"],
                 sealing_secret_id="sealing",
                 mail_from="orders@shop.test",

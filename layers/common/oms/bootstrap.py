@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from oms.channels.reconcile import ReconcileChannel
     from oms.channels.sync import Changed, SyncChannel
     from oms.customers.erasure import EraseCustomers
+    from oms.customers.keeping import KeepPeople
+    from oms.customers.people import People
     from oms.fulfillment.carrier import Carrier
     from oms.inventory.catalogue import Catalogue
     from oms.inventory.jobs import CatalogueJobs
@@ -451,6 +453,18 @@ class App:
         from oms.customers.erasure import EraseCustomers
 
         return EraseCustomers(self.orders, self.clock)
+
+    @cached_property
+    def people(self) -> People:
+        from oms.customers.people import People
+
+        return People(self.orders.table)
+
+    @cached_property
+    def keeping(self) -> KeepPeople:
+        from oms.customers.keeping import KeepPeople
+
+        return KeepPeople(self.orders, self.people, self.message_preferences, self.clock)
 
     def queue_person_demand(self, channel: str, event_id: str) -> None:
         """Have a recorded demand carried out."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from oms.customers.changes import CHANGES
 from oms.messages.kinds import CAUSES, SECOND_THOUGHTS
 from oms.webhooks.events import PUBLIC
 
@@ -26,6 +27,7 @@ class Listener:
 LISTENERS = (
     Listener("messages_queue_url", CAUSES, {"PaymentFailed": int(SECOND_THOUGHTS.total_seconds()) + 5}),
     Listener("public_events_queue_url", frozenset(PUBLIC)),
+    Listener("customers_queue_url", CHANGES),
 )
 
 

@@ -56,6 +56,7 @@ class Settings:
     messages_queue_url: str = ""
     public_events_queue_url: str = ""
     deliveries_queue_url: str = ""
+    customers_queue_url: str = ""
     sealing_secret_id: str = ""
     mail_from: str = ""
     mail_reply_to: str = ""

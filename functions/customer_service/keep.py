@@ -1,0 +1,22 @@
+"""The customers queue: events of orders after which their customers' profiles may have to change."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from oms.bootstrap import app
+from oms.runtime.batch import process_queue
+from oms.runtime.telemetry import entry_point
+
+
+def record(message: Mapping[str, Any]) -> None:
+    """Let the order of a message count as it is now; a message twice, late or out of turn is harmless."""
+    app().keeping.keep(message["order_id"])
+
+
+@entry_point
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Lambda entry."""
+    return process_queue(event, lambda each: record(json.loads(each["body"])))
