@@ -403,9 +403,10 @@ ANSWERS: dict[str, Schema] = {
             "collection_code": _or_null(TEXT),
         },
         {
+            "deliver_by": TEXT,
             "note": TEXT,
             "external_id": _or_null(TEXT),
-            "priority": _PRIORITY,
+            "priority": _object({"score": COUNT, "codes": TEXT, "rules": COUNT}),
             "holds": _map(_HOLD),
             "oversold": _map(COUNT),
             "pending": _list(TEXT),

@@ -137,3 +137,19 @@ def test_a_packed_box_gets_another_label_when_the_address_changes(floor: Floor) 
     assert (late.status, late.body["code"]) == (409, "not_editable")
     wrong = call(shop, order, "PATCH /orders/{id}/address", {**ELSEWHERE, "postal_code": "x"})
     assert wrong.status == 422
+
+
+def test_what_joins_an_order_is_taxed(floor: Floor) -> None:
+    shop = floor.shop
+    shop.stock_up("TEA", 10, price=1000, currency="GBP")
+    shop.stock_up("CUP", 10, price=500, currency="GBP")
+    address = {"name": "Ada", "line1": "1 Row", "city": "London", "postal_code": "SW1A 1AA", "country": "GB"}
+    order = shop.place(checkout(("TEA", 1), currency="GBP", shipping_address=address))
+    shop.pay(order)
+    shop.deliver_all()
+    floor.settle()
+    body = {"lines": [{"sku": "CUP", "quantity": 2}]}
+    shown = preview(shop, order, body)
+    assert shown["due"] == 1000 + 200
+    assert confirm(shop, order, body, shown).status == 200
+    assert [(line.tax, line.discount) for line in floor.order(order).lines] == [(200, 0), (200, 0)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -190,10 +191,30 @@ def test_a_token_opens_its_own_order_until_it_ends_under_any_of_the_keys() -> No
         assert not token_opens(garbage, "order-1", NOW, ["new"])
 
 
-def test_codes_follow_from_the_order() -> None:
-    assert priority.rate((Line(1, "S", 1, 100),), Totals(100, 0, 0), "standard") == (0, "")
-    assert priority.rate((Line(1, "S", 5, 100),), Totals(500, 0, 0), "express") == (50, "MR")
-    assert priority.rate((Line(1, "S", 1, 20_000),), Totals(20_000, 0, 0), "standard") == (20, "L")
+def codes_of(order: Order, **rules: Any) -> str:
+    return priority.rated(order, replace(priority.Rules(), **rules)).priority_codes
+
+
+def test_codes_follow_from_the_order_and_the_rules() -> None:
+    plain = an_order(lines=(Line(1, "S", 1, 100),), totals=Totals(100, 0, 0))
+    assert codes_of(plain) == ""
+    assert codes_of(replace(plain, lines=(Line(1, "S", 5, 20),), shipping_method="express")) == "MR"
+    assert codes_of(replace(plain, lines=(Line(1, "S", 5, 20),)), many_units=6) == ""
+    assert codes_of(replace(plain, totals=Totals(20_000, 0, 0))) == "L"
+    assert codes_of(replace(plain, totals=Totals(20_000, 0, 0)), large_ticket={"JPY": 1}) == ""
+    assert codes_of(replace(plain, orders_before=0)) == "N"
+    assert codes_of(replace(plain, orders_before=2)) == ""
+    assert codes_of(replace(plain, orders_before=3)) == "F"
+    assert codes_of(replace(plain, orders_before=3), weights={"N": 1}) == ""
+    day = (from_text(plain.placed_at).date() + timedelta(days=7)).isoformat()
+    assert codes_of(replace(plain, promised_for=day)) == "P"
+    assert codes_of(replace(plain, promised_for=day), promised_days=6) == ""
+
+
+def test_an_order_carries_its_score_and_which_rules_gave_it() -> None:
+    order = an_order(lines=(Line(1, "S", 9, 1),), totals=Totals(30_000, 0, 0))
+    rated = priority.rated(order, replace(priority.Rules(), version=4))
+    assert (rated.priority_codes, rated.priority_score, rated.priority_rules) == ("LM", 30, 4)
 
 
 @pytest.mark.parametrize("status", list(Status))

@@ -176,6 +176,7 @@ class App:
     @cached_property
     def placing(self) -> PlaceOrders:
         from oms.orders.placing import PlaceOrders
+        from oms.orders.priority_rules import RulesAtHand
 
         return PlaceOrders(
             self.orders,
@@ -187,6 +188,7 @@ class App:
             timedelta(days=self.settings.order_token_days),
             self.settings.capture_mode,
             self.settings.lapsing_authorizations,
+            RulesAtHand(self.orders.table, self.clock),
         )
 
     @cached_property

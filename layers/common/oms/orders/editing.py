@@ -24,10 +24,12 @@ from oms.fulfillment.shipments import (
 from oms.fulfillment.withdrawing import repack
 from oms.inventory.model import Product, home_stripe, spread
 from oms.inventory.store import DynamoInventory
-from oms.orders import pricing, priority
+from oms.orders import pricing
 from oms.orders.holding import AWAITS_CUSTOMER
 from oms.orders.model import Effect, Event, Hold, Line, Order, Status, home_seed
 from oms.orders.once import answer_with, answered, digest_of
+from oms.orders.priority import rated
+from oms.orders.priority_rules import current_rules
 from oms.orders.refunds import request_refund
 from oms.orders.reservation import INLINE_SKUS, Reservations
 from oms.orders.store import Change, DynamoOrders
@@ -113,7 +115,7 @@ class EditOrders:
                     "The order has changed since this preview: ask for another.", extra={"code": "preview_outdated"}
                 )
             self._require_editable(order)
-            after = edited(order, edit, self._products(order, edit))
+            after = rated(edited(order, edit, self._products(order, edit)), current_rules(table))
             money = _money(order, after)
             after, writes = self._restocked(order, after, now)
             after, again = self._laid_out_anew(after, now)
@@ -275,7 +277,7 @@ def edited(order: Order, edit: Edit, products: Mapping[str, Product]) -> Order:
     for sku, units in edit.added.items():
         product = products[sku]
         tax = pricing.tax_on(product.price * units, country)
-        lines.append(Line(len(lines) + 1, sku, units, product.price, tax, parts=product.kit))
+        lines.append(Line(len(lines) + 1, sku, units, product.price, tax=tax, parts=product.kit))
     if not any(line.open for line in lines):
         raise errors.InvalidRequest(
             "See errors for what to change.", fields=[("lines", "nothing would be left: cancel the order")]
@@ -288,15 +290,7 @@ def edited(order: Order, edit: Edit, products: Mapping[str, Product]) -> Order:
         items=sum(line.unit_price * line.quantity for line in lines),
         tax=sum(line.tax for line in lines) + shipping_tax,
     )
-    score, codes = priority.rate(lines, totals, order.shipping_method)
-    return replace(
-        order,
-        lines=tuple(lines),
-        totals=totals,
-        address=dict(address),
-        priority_score=score,
-        priority_codes=codes,
-    )
+    return replace(order, lines=tuple(lines), totals=totals, address=dict(address))
 
 
 def _stock_delta(order: Order, after: Order) -> dict[str, int]:

@@ -9,8 +9,10 @@ from datetime import datetime, timedelta
 
 from oms.inventory.model import demand, home_stripe, spread
 from oms.inventory.store import DynamoInventory
-from oms.orders import pricing, priority
+from oms.orders import pricing
 from oms.orders.model import Effect, Event, Order, Payment, Status, home_seed, order_id_for
+from oms.orders.priority import rated
+from oms.orders.priority_rules import current_rules
 from oms.orders.refunds import request_refund
 from oms.orders.returning import Return
 from oms.orders.store import AlreadyApplied, Change, DynamoOrders
@@ -60,7 +62,6 @@ def exchange(
         if sum(take.quantity for take in planned) < units:
             return None
         takes += [inventory.take(take, f"order:{order_id}", now) for take in planned]
-    score, codes = priority.rate(priced.lines, totals, order.shipping_method)
     paid = not totals.total
     new = Order(
         order_id=order_id,
@@ -75,11 +76,11 @@ def exchange(
         placed_at=to_text(now),
         expires_at=to_text(now + PAY_WITHIN),
         shipping_method=order.shipping_method,
-        priority_score=score,
-        priority_codes=codes,
+        orders_before=order.orders_before,
         exchange_of=found.return_id,
         effects=(Effect.START_FULFILLMENT,) if paid else (),
     )
+    new = rated(new, current_rules(orders.table))
     event = Event("OrderPlaced", "system", f"exchange for {found.return_id}", {"channel": new.channel, "credit": used})
     _, creation = orders.creation(new, event, now)
     return Swap(order_id, used, [*(_named(write) for write in creation), *takes])

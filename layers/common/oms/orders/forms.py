@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -119,6 +120,18 @@ class PlaceOrderForm(Form):
     """When the money is taken; as the shop is set up, unless the order says."""
     note: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)] | None = None
     gift: GiftForm | None = None
+    deliver_by: str | None = None
+    """A day such as ``2026-12-24`` on which the customer was told to have it."""
+
+    @field_validator("deliver_by")
+    @classmethod
+    def _is_a_day(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                value = date.fromisoformat(value).isoformat()
+            except ValueError:
+                raise ValueError("must be a day such as 2026-12-24") from None
+        return value
 
     @model_validator(mode="after")
     def _is_offered(self) -> PlaceOrderForm:

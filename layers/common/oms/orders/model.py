@@ -202,6 +202,12 @@ class Order:
     """Not empty for a gift: how to ``wrap`` it, and the ``message`` that goes with it."""
     priority_score: int = 0
     priority_codes: str = ""
+    priority_rules: int = 0
+    """The version of the rules that gave the codes; 0 for what holds until somebody writes rules."""
+    orders_before: int | None = None
+    """How many orders the customer had when this one was placed; None when nobody knew."""
+    promised_for: str = ""
+    """The day on which the customer was told to have it, such as ``2026-12-24``; empty when no day was."""
     holds: Mapping[str, Hold] = field(default_factory=dict)
     oversold: Mapping[str, int] = field(default_factory=dict)
     """Units by SKU that were promised and that there is no stock for: sold by a marketplace or on backorder, or not

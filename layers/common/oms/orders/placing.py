@@ -56,6 +56,10 @@ class Placement:
     order_token: str
 
 
+def _nobody_knows(_: str) -> int | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class PlaceOrders:
     """The use cases of placing, with everything they touch."""
@@ -68,9 +72,12 @@ class PlaceOrders:
     unpaid_expiry: timedelta
     token_life: timedelta
     capture_mode: str = "automatic"
+    """``automatic`` or ``on_shipment``, for orders that do not say."""
     lapsing: str = "capture"
     """What happens to an authorisation that would lapse: ``capture`` takes it early, ``renew`` renews it."""
-    """``automatic`` or ``on_shipment``, for orders that do not say."""
+    priority_rules: Callable[[], priority.Rules] = priority.Rules
+    orders_of: Callable[[str], int | None] = _nobody_knows
+    """How many orders the person behind a customer id has made; None when that is not known."""
 
     @property
     def reservations(self) -> Reservations:
@@ -127,7 +134,8 @@ class PlaceOrders:
             currency=form.currency,
             shipping_method=form.shipping_method,
         )
-        score, codes = priority.rate(priced.lines, priced.totals, form.shipping_method)
+        if form.deliver_by and form.deliver_by < to_text(now)[:10]:
+            raise field_problem([("deliver_by", "must not be over")])
         capture = ON_SHIPMENT if (form.capture or self.capture_mode) == ON_SHIPMENT else ""
         order = Order(
             order_id=order_id,
@@ -150,9 +158,9 @@ class PlaceOrders:
             shipping_method=form.shipping_method,
             note=form.note or "",
             gift=form.gift.told() if form.gift else {},
-            priority_score=score,
-            priority_codes=codes,
+            promised_for=form.deliver_by or "",
         )
+        order = self._rated(order)
         event = Event("OrderPlaced", "customer", "POST /orders", _facts(order))
         try:
             order = self.reservations.create(order, event, products, now)
@@ -161,6 +169,10 @@ class PlaceOrders:
             raise
         _told(order)
         return order
+
+    def _rated(self, order: Order) -> Order:
+        known = replace(order, orders_before=self.orders_of(order.customer["id"]))
+        return priority.rated(known, self.priority_rules())
 
     def _products(self, skus: Sequence[str]) -> dict[str, Product]:
         products = self.inventory.products(skus, fresh=False)
@@ -285,6 +297,8 @@ class PlaceOrders:
                 payment=ledger.with_entry(order.payment, entry),
                 priority_score=told.priority_score,
                 priority_codes=told.priority_codes,
+                priority_rules=told.priority_rules,
+                orders_before=told.orders_before,
             ).with_effects(Effect.START_FULFILLMENT)
             event = Event(
                 "PaymentCaptured", f"channel:{channel}", entry.cause, {"amount": entry.amount, "total": entry.amount}
@@ -318,7 +332,6 @@ class PlaceOrders:
         totals = Totals(
             external.items_total, external.shipping_total, external.tax_total, listed - external.grand_total
         )
-        score, codes = priority.rate(lines, totals, "standard")
         order = Order(
             order_id=order_id,
             channel=channel,
@@ -344,10 +357,8 @@ class PlaceOrders:
             placed_at=now,
             expires_at=now,
             external_id=external.external_id,
-            priority_score=score,
-            priority_codes=codes,
         )
-        return order.with_effects(Effect.START_FULFILLMENT)
+        return self._rated(order).with_effects(Effect.START_FULFILLMENT)
 
 
 def _paid_there(channel: str, external: ExternalOrder) -> ledger.Entry:

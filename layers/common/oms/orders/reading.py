@@ -121,12 +121,18 @@ def order_view(orders: DynamoOrders, order: Order, *, staff: bool, collection_co
         "collect_by": (order.collect_by if order.status in OPEN else "") or None,
         "collection_code": collection_code or None,
     }
+    if order.promised_for:
+        view["deliver_by"] = order.promised_for
     if order.note:
         view["note"] = order.note
     if staff:
         view.update(
             external_id=order.external_id or None,
-            priority={"score": order.priority_score, "codes": order.priority_codes},
+            priority={
+                "score": order.priority_score,
+                "codes": order.priority_codes,
+                "rules": order.priority_rules,
+            },
             holds={
                 kind: {
                     "reason": hold.reason,

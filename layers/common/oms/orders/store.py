@@ -298,6 +298,8 @@ def order_to_item(order: Order, now: datetime) -> Item:
         "gift": dict(order.gift),
         "score": order.priority_score,
         "codes": order.priority_codes,
+        "rules": order.priority_rules,
+        "promised_for": order.promised_for,
         "holds": {kind: _hold_to_item(hold) for kind, hold in order.holds.items()},
         "oversold": dict(order.oversold),
         "backordered": [[told.line, told.quantity, told.expected_at] for told in order.backordered],
@@ -316,6 +318,8 @@ def order_to_item(order: Order, now: datetime) -> Item:
         "chunks": order.chunks,
     }
     item.update({key: value for key, value in optional.items() if value})
+    if order.orders_before is not None:
+        item["nth"] = order.orders_before
     if not order.committed:
         item["committed"] = False
     deadline = next_deadline(order, now)
@@ -349,6 +353,9 @@ def order_from_item(item: Item) -> Order:
         gift=item.get("gift", {}),
         priority_score=item.get("score", 0),
         priority_codes=item.get("codes", ""),
+        priority_rules=item.get("rules", 0),
+        orders_before=item.get("nth"),
+        promised_for=item.get("promised_for", ""),
         holds={kind: Hold(**hold) for kind, hold in item.get("holds", {}).items()},
         oversold=item.get("oversold", {}),
         backordered=tuple(Backordered(*told) for told in item.get("backordered", [])),
