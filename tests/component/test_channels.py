@@ -61,7 +61,7 @@ def fan_out(shop: Shop, records: list[dict[str, Any]]) -> Any:
 def push(shop: Shop, channel: str, messages: list[Any]) -> list[str]:
     shop.later(seconds=2)  # The marketplaces count calls a second.
     object.__setattr__(shop.app.settings, "channel", channel)
-    arn = f"arn:aws:sqs:us-east-1:123456789012:{channel}"
+    arn = "arn:aws:sqs:us-east-1:123456789012:" + shop.queues[channel].rsplit("/", 1)[-1]
     records = [
         {
             "messageId": f"m{n}",

@@ -19,7 +19,7 @@ from tests.simulation.world import Result, World
 
 BEGIN = 1
 UNMODELLED = (
-    "AWS's own implementation: DynamoDB and SQS are MiniStack's, Step Functions is ours, IAM is not evaluated",
+    "AWS's own implementation: DynamoDB and SQS are MiniStack's, Step Functions and the reading of roles are ours",
     "API Gateway, authorizers and throttling; Cognito; CloudWatch; more than one region",
     "what Stripe, Etsy, eBay and EasyPost do beyond their published contracts",
     "faults inside one process between two calls other than its death",

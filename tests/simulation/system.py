@@ -38,6 +38,7 @@ from tests.simulation.services import Wire
 from tests.simulation.template import Function, Template
 from tests.simulation.trace import Trace
 from tests.simulation.workflow import Workflows
+from tests.support.rights import Watch
 
 os.environ["POWERTOOLS_METRICS_DISABLED"] = "true"
 logging.getLogger("botocore").setLevel(logging.WARNING)
@@ -203,6 +204,7 @@ class System:
         self.lambdas = Lambdas(self.scheduler, _environments, self._enter)
         self.defects: list[str] = []
         """Errors that only a defect of ours explains."""
+        self.rights = Watch(refused=self.defects.append)
         self.lambdas.on_error = lambda function, error: self.note_error(function.short, error)
         self.sold: dict[str, list[str]] = {name: [] for name in CHANNELS}
         """Order numbers of what the marketplaces sold."""
@@ -351,7 +353,8 @@ class System:
         if self.plane.strikes("clock_skew", function.short):
             skew = self.rng.choice((-20.0, -3.0, 3.0, 20.0))
         clock = lambda: datetime.fromtimestamp(self.clock.now, UTC) + timedelta(seconds=skew)  # noqa: E731
-        app = App(settings=Settings.from_environment(function.environment), clock=clock)
+        settings = Settings.from_environment(function.environment)
+        app = App(settings=settings, clock=clock, client=self.rights.client)
         app.transport = app.subscriber_transport = self.wire
         self._apps[function.name] = app
         return app

@@ -82,6 +82,8 @@ class Template:
     ttl: dict[str, str] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
     """The workflow's definition, its substitutions made."""
+    rights: dict[str, list[tuple[frozenset[str], tuple[str, ...]]]] = field(default_factory=dict)
+    """By function, what its role allows: actions, and the names of resources with what of them behind a slash."""
 
     def function_at(self, entry: str) -> Function:
         """The function whose entry is ``functions/<entry>.py``; its logical name may change, its file does not."""
@@ -136,6 +138,7 @@ class _Reader:
                     template.queues.append(self._queue(name, properties))
                 case "AWS::Serverless::Function":
                     template.functions[name] = self._function(name, properties)
+                    template.rights[name] = self._rights(self.value(properties["Role"]) if "Role" in properties else "")
                     template.sources.extend(self._sources(name, properties.get("Events", {})))
                 case "AWS::Lambda::EventSourceMapping":
                     function = self.value(properties["FunctionName"])
@@ -257,6 +260,16 @@ class _Reader:
             float(self.value(properties.get("Timeout", defaults.get("Timeout", 3)))),
             {key: str(self.value(value)) for key, value in variables.items()},
         )
+
+    def _rights(self, role: str) -> list[tuple[frozenset[str], tuple[str, ...]]]:
+        found = []
+        for policy in self.resources.get(role, {}).get("Properties", {}).get("Policies", []):
+            for statement in policy["PolicyDocument"]["Statement"]:
+                resource = self.value(statement["Resource"])
+                listed = resource if isinstance(resource, list) else [resource]
+                names = tuple(str(each).rpartition(":")[2] for each in listed)
+                found.append((frozenset(statement["Action"]), names))
+        return found
 
     def _sources(self, function: str, events: Mapping[str, Any]) -> list[Source]:
         found = []

@@ -214,7 +214,7 @@ class Floor:
         self.workflows = StepFunctionsClient()
         self.deaf = False
         self._seen: dict[tuple[str, str], dict[str, Any]] = {}
-        shop.app.stepfunctions = self.workflows
+        shop.app.stepfunctions = shop.rights.of("states", self.workflows)
         object.__setattr__(shop.app.settings, "state_machine_arn", MACHINE)
         put_facility(shop.app.inventory, ORIGIN, shop.now)
 

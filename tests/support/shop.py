@@ -43,6 +43,7 @@ from oms.runtime.dynamo import from_item, to_item
 from oms.runtime.settings import Settings
 from tests.simulation.template import load
 from tests.support import swift_moto
+from tests.support.rights import Watch, WatchedSecrets
 
 swift_moto.hurry()
 
@@ -85,6 +86,8 @@ class Shop:
 
     now: datetime = START
     deliveries: list[Delivery] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
+    """Calls that the role of the function that made them does not allow."""
 
     def __post_init__(self) -> None:
         clock = lambda: self.now.timestamp()  # noqa: E731
@@ -122,7 +125,12 @@ class Shop:
             boto3.client("dynamodb").create_table(**definition)
         boto3.client("s3").create_bucket(Bucket="files")
         sqs = boto3.client("sqs")
-        self.queues = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in (*QUEUES, *CHANNELS)}
+        self.queues = {
+            name: sqs.create_queue(QueueName=_logical(name, "Queue"))["QueueUrl"] for name in (*QUEUES, *CHANNELS)
+        }
+        secrets = self._secrets()
+        names = {"files": "FilesBucket"} | {name: _logical(name, "Secret") for name in secrets}
+        self.rights = Watch(self.refused.add, names)
         orders, inventory = (table["TableName"] for table in load().tables)
         self.app = bootstrap.App(
             settings=Settings(
@@ -162,11 +170,13 @@ class Shop:
                 import_rows_at_once=1,
             ),
             clock=lambda: self.now,
+            client=self.rights.client,
         )
+        self.app.secrets = WatchedSecrets(self.rights)
         self.app.transport = transport_to(cores)
         self.subscriber = SubscriberCore(clock, self.deliveries.append)
         self.app.subscriber_transport = transport_to({"erp.merchant.example": self.subscriber})
-        for name, value in self._secrets().items():
+        for name, value in secrets.items():
             boto3.client("secretsmanager").create_secret(Name=name, SecretString=json.dumps(value))
         bootstrap.use(self.app)
 
@@ -457,6 +467,11 @@ class Shop:
         return True
 
 
+def _logical(name: str, kind: str) -> str:
+    """``payment-work`` as the template calls it: ``PaymentWorkQueue``."""
+    return "".join(part.title() for part in name.split("-")) + kind
+
+
 @cache
 def _schema(route: str, status: int) -> Draft202012Validator:
     """What ``docs/openapi.json`` promises of an answer. ``KeyError`` for an answer that it does not know."""
@@ -503,3 +518,4 @@ def open_shop() -> Iterator[Shop]:
             yield shop
         finally:
             bootstrap.use(None)
+        assert not shop.refused, "\n".join(sorted(shop.refused))
