@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from oms.channels.amounts import minor_from_text
-from oms.channels.http import ChannelApi
+from oms.channels.http import HttpChannel
 from oms.channels.port import (
     Callback,
     Capabilities,
@@ -26,13 +26,12 @@ from oms.channels.port import (
     ListingRef,
     Notice,
     Quantity,
-    Quota,
     Reason,
     RowResult,
     ShippedParcel,
     SignatureInvalid,
 )
-from oms.channels.reading import read_order, read_orders
+from oms.channels.reading import bare, read_order, read_orders
 from oms.runtime.clock import Clock, from_text, to_text, utc_now
 from oms.runtime.outbound import HttpResponse, Transport
 
@@ -102,10 +101,12 @@ def parse_notification(body: str | bytes, seller_id: str = "") -> Notice | None:
     return Notice(_KINDS.get(status, "order.created"), order_id, event_id)
 
 
-class AmazonChannel:
+class AmazonChannel(HttpChannel[AmazonCredentials]):
     """Adapter for one seller in one marketplace. One serves a process: it learns the rates that answers tell."""
 
     name = "amazon"
+    pause_seconds = 1.0
+    _known = AmazonCredentials
     capabilities = Capabilities()
     limits = Limits(
         batch_size=_BATCH,
@@ -118,34 +119,10 @@ class AmazonChannel:
     """Reads and patches have five calls a second each."""
 
     def __init__(
-        self,
-        base_url: str,
-        credentials: Callable[[], AmazonCredentials],
-        transport: Transport,
-        clock: Clock = utc_now,
+        self, base_url: str, credentials: Callable[[], AmazonCredentials], transport: Transport, clock: Clock = utc_now
     ) -> None:
-        self._credentials = credentials
-        self._api = ChannelApi(self.name, base_url, transport, self._headers, 1.0, clock)
+        super().__init__(base_url, credentials, transport, clock)
         self._rates = dict(_RATES)
-
-    @classmethod
-    def from_secret(
-        cls,
-        base_url: str,
-        secret: Callable[[], Mapping[str, Any]],
-        transport: Transport,
-        clock: Clock = utc_now,
-    ) -> AmazonChannel:
-        """Build from the secret's JSON, read again on every call."""
-        return cls(base_url, lambda: AmazonCredentials.parse(secret()), transport, clock)
-
-    def quota(self) -> Quota:
-        """What the latest answers said of the limits."""
-        return self._api.quota
-
-    def challenge(self, callback: Callback) -> HttpResponse | None:
-        """Amazon calls no endpoint of ours."""
-        return None
 
     def read_callback(self, callback: Callback, now: datetime) -> Sequence[Notice]:
         """Believes nobody: Amazon's notifications come by SQS or EventBridge (``parse_notification``)."""
@@ -223,10 +200,10 @@ class AmazonChannel:
         order = self._order(external_id, "FULFILLMENT,PACKAGES")
         if order is None:
             raise ChannelRefused(f"amazon knows no order {external_id}")
-        tracking = _bare(parcel.tracking_number)
+        tracking = bare(parcel.tracking_number)
         reference = _reference(tracking or json.dumps(sorted(parcel.lines.items())))
         for package in order.get("packages") or []:
-            told = _bare(str(package.get("trackingNumber") or ""))
+            told = bare(str(package.get("trackingNumber") or ""))
             if package.get("packageReferenceId") == reference or (tracking and told == tracking):
                 return
         lines = dict(parcel.lines) or _unshipped(order)
@@ -340,12 +317,8 @@ def _reference(cause: str) -> str:
 
 
 def _carrier(name: str) -> dict[str, str]:
-    code = _CARRIERS.get(_bare(name).lower())
+    code = _CARRIERS.get(bare(name).lower())
     return {"carrierCode": code} if code else {"carrierCode": "Other", "carrierName": name or "Other"}
-
-
-def _bare(text: str) -> str:
-    return re.sub(r"[^0-9A-Za-z]", "", text).upper()
 
 
 def _order(order: Mapping[str, Any]) -> ExternalOrder:

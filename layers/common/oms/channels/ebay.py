@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from oms.channels.amounts import minor_digits, minor_from_text
-from oms.channels.http import ChannelApi, error_text
+from oms.channels.http import HttpChannel, error_text
 from oms.channels.port import (
     Callback,
     Capabilities,
@@ -29,13 +29,12 @@ from oms.channels.port import (
     Notice,
     PersonDemand,
     Quantity,
-    Quota,
     Reason,
     RowResult,
     ShippedParcel,
     SignatureInvalid,
 )
-from oms.channels.reading import read_order, read_orders
+from oms.channels.reading import bare, read_order, read_orders
 from oms.runtime.clock import Clock, from_text, to_text, utc_now
 from oms.runtime.outbound import HttpResponse, Transport
 
@@ -85,10 +84,12 @@ class EbayCredentials:
         )
 
 
-class EbayChannel:
+class EbayChannel(HttpChannel[EbayCredentials]):
     """Adapter for one eBay seller account. One serves a process: it keeps eBay's public keys for an hour."""
 
     name = "ebay"
+    pause_seconds = _PAUSE_SECONDS
+    _known = EbayCredentials
     capabilities = Capabilities(refunds=True)
     limits = Limits(
         batch_size=_BATCH,
@@ -99,30 +100,10 @@ class EbayChannel:
     )
 
     def __init__(
-        self,
-        base_url: str,
-        credentials: Callable[[], EbayCredentials],
-        transport: Transport,
-        clock: Clock = utc_now,
+        self, base_url: str, credentials: Callable[[], EbayCredentials], transport: Transport, clock: Clock = utc_now
     ) -> None:
-        self._credentials = credentials
-        self._api = ChannelApi(self.name, base_url, transport, self._headers, _PAUSE_SECONDS, clock)
+        super().__init__(base_url, credentials, transport, clock)
         self._keys: dict[str, tuple[datetime, EllipticCurvePublicKey | None]] = {}
-
-    @classmethod
-    def from_secret(
-        cls,
-        base_url: str,
-        secret: Callable[[], Mapping[str, Any]],
-        transport: Transport,
-        clock: Clock = utc_now,
-    ) -> EbayChannel:
-        """Build from the secret's JSON, read again on every call."""
-        return cls(base_url, lambda: EbayCredentials.parse(secret()), transport, clock)
-
-    def quota(self) -> Quota:
-        """What the latest answers said of the limits."""
-        return self._api.quota
 
     def challenge(self, callback: Callback) -> HttpResponse | None:
         """Prove that the endpoint is ours: the hash of the challenge, the token and the endpoint's URL."""
@@ -216,8 +197,8 @@ class EbayChannel:
         """Record the parcel unless it is recorded. Without lines it holds everything that has not left."""
         path = f"{_FULFILLMENT}/order/{quote(external_id, safe='')}/shipping_fulfillment"
         told = self._api.document(self._api.send("GET", path)).get("fulfillments") or []
-        tracking = _bare(parcel.tracking_number)
-        if tracking and any(_tracking_of(each).upper() == tracking.upper() for each in told):
+        tracking = bare(parcel.tracking_number)
+        if tracking and any(_tracking_of(each) == tracking for each in told):
             return
         lines = dict(parcel.lines) or self._unshipped(external_id, told)
         if not lines or (not tracking and any(_is_untracked(each, lines) for each in told)):
@@ -228,7 +209,7 @@ class EbayChannel:
         }
         if tracking:
             payload["trackingNumber"] = tracking
-            payload["shippingCarrierCode"] = _CARRIERS.get(_bare(parcel.carrier).lower(), "Other")
+            payload["shippingCarrierCode"] = _CARRIERS.get(bare(parcel.carrier).lower(), "Other")
         self._api.send("POST", path, payload=payload)
 
     def cancel_order(self, external_id: str, reason: Reason) -> None:
@@ -570,14 +551,9 @@ def _error_ids(answer: Mapping[str, Any]) -> set[int]:
 
 
 def _tracking_of(fulfillment: Mapping[str, Any]) -> str:
-    return _bare(str(fulfillment.get("shipmentTrackingNumber") or ""))
+    return bare(str(fulfillment.get("shipmentTrackingNumber") or ""))
 
 
 def _is_untracked(fulfillment: Mapping[str, Any], lines: Mapping[str, int]) -> bool:
     told = {str(each["lineItemId"]): each.get("quantity") for each in fulfillment.get("lineItems") or []}
     return not _tracking_of(fulfillment) and told == dict(lines)
-
-
-def _bare(text: str) -> str:
-    """eBay takes letters and digits only in a tracking number."""
-    return re.sub(r"[^0-9A-Za-z]", "", text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from oms.channels import standard_webhooks
 from oms.channels.amounts import minor_from_fraction
-from oms.channels.http import ChannelApi
+from oms.channels.http import HttpChannel
 from oms.channels.port import (
     Callback,
     Capabilities,
@@ -26,15 +26,12 @@ from oms.channels.port import (
     ListingRef,
     Notice,
     Quantity,
-    Quota,
     Reason,
     RowResult,
     ShippedParcel,
     SignatureInvalid,
 )
-from oms.channels.reading import read_order, read_orders
-from oms.runtime.clock import Clock, utc_now
-from oms.runtime.outbound import HttpResponse, Transport
+from oms.channels.reading import bare, read_order, read_orders
 
 MAX_QUANTITY = 999
 """What Etsy lets one listing show, all its variants together."""
@@ -74,10 +71,12 @@ class EtsyCredentials:
         )
 
 
-class EtsyChannel:
+class EtsyChannel(HttpChannel[EtsyCredentials]):
     """Adapter for one Etsy shop."""
 
     name = "etsy"
+    pause_seconds = _PAUSE_SECONDS
+    _known = EtsyCredentials
     capabilities = Capabilities()
     # A listing costs a read and a write, so that five of them fit the ten calls that Etsy allows in a second.
     limits = Limits(
@@ -88,35 +87,6 @@ class EtsyChannel:
         calls_per_batch=1,
         calls_per_row=2,
     )
-
-    def __init__(
-        self,
-        base_url: str,
-        credentials: Callable[[], EtsyCredentials],
-        transport: Transport,
-        clock: Clock = utc_now,
-    ) -> None:
-        self._credentials = credentials
-        self._api = ChannelApi(self.name, base_url, transport, self._headers, _PAUSE_SECONDS, clock)
-
-    @classmethod
-    def from_secret(
-        cls,
-        base_url: str,
-        secret: Callable[[], Mapping[str, Any]],
-        transport: Transport,
-        clock: Clock = utc_now,
-    ) -> EtsyChannel:
-        """Build from the secret's JSON, read again on every call."""
-        return cls(base_url, lambda: EtsyCredentials.parse(secret()), transport, clock)
-
-    def quota(self) -> Quota:
-        """What the latest answers said of the limits."""
-        return self._api.quota
-
-    def challenge(self, callback: Callback) -> HttpResponse | None:
-        """Etsy proves nothing by challenge: endpoints are entered in its developer portal."""
-        return None
 
     def read_callback(self, callback: Callback, now: datetime) -> Sequence[Notice]:
         """Verify by the Standard Webhooks scheme, then name the receipt.
@@ -474,16 +444,12 @@ def _moment(receipt: Mapping[str, Any], *names: str) -> datetime:
 def _is_told(receipt: Mapping[str, Any], tracking_number: str) -> bool:
     if not tracking_number:
         return bool(receipt.get("is_shipped"))
-    told = {_bare(each.get("tracking_code") or "") for each in receipt.get("shipments", ())}
-    return _bare(tracking_number) in told
-
-
-def _bare(tracking_number: str) -> str:
-    return re.sub(r"[^0-9A-Za-z]", "", tracking_number).upper()
+    told = {bare(each.get("tracking_code") or "") for each in receipt.get("shipments", ())}
+    return bare(tracking_number) in told
 
 
 def _carrier(name: str) -> str:
-    return _CARRIERS.get(_bare(name).lower(), "other")
+    return _CARRIERS.get(bare(name).lower(), "other")
 
 
 def _stops(failures: Iterable[ChannelUnavailable]) -> bool:

@@ -6,10 +6,10 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 from urllib.parse import urlencode
 
-from oms.channels.port import ChannelRefused, ChannelThrottled, ChannelUnavailable, Quota
+from oms.channels.port import Callback, ChannelRefused, ChannelThrottled, ChannelUnavailable, Quota
 from oms.runtime.clock import Clock, utc_now
 from oms.runtime.outbound import HttpRequest, HttpResponse, Transport, Unreachable
 
@@ -124,6 +124,53 @@ class ChannelApi:
             return (parsedate_to_datetime(date) - self._clock()).total_seconds()
         except (ValueError, TypeError):
             return 0.0
+
+
+class Credentials(Protocol):
+    """What a channel's secret holds."""
+
+    @classmethod
+    def parse(cls, secret: Mapping[str, Any]) -> Self:
+        """From the secret's JSON; ``KeyError`` names what is missing."""
+        ...
+
+
+Known = TypeVar("Known", bound=Credentials)
+
+
+class HttpChannel(Generic[Known]):
+    """What adapters stand on that speak HTTPS: the API, and credentials that are read again on every call."""
+
+    name: ClassVar[str]
+    pause_seconds: ClassVar[float]
+    """The wait after a 429 that names none."""
+    _known: ClassVar[type[Any]]
+
+    def __init__(
+        self, base_url: str, credentials: Callable[[], Known], transport: Transport, clock: Clock = utc_now
+    ) -> None:
+        self._credentials = credentials
+        self._clock = clock
+        self._api = ChannelApi(self.name, base_url, transport, self._headers, self.pause_seconds, clock)
+
+    @classmethod
+    def from_secret(
+        cls, base_url: str, secret: Callable[[], Mapping[str, Any]], transport: Transport, clock: Clock = utc_now
+    ) -> Self:
+        """Build from the secret's JSON, read again on every call."""
+        return cls(base_url, lambda: cls._known.parse(secret()), transport, clock)
+
+    def quota(self) -> Quota:
+        """What the latest answers said of the limits."""
+        return self._api.quota
+
+    def challenge(self, callback: Callback) -> HttpResponse | None:
+        """None for a channel that has no endpoint prove itself by a challenge."""
+        return None
+
+    def _headers(self) -> Mapping[str, str]:
+        """What every request carries."""
+        return {}
 
 
 def refusal_text(response: HttpResponse) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -9,6 +10,12 @@ from oms.channels.port import ChannelRefused, ExternalOrder
 from oms.runtime import telemetry
 
 Parse = Callable[[Mapping[str, Any]], ExternalOrder]
+
+
+def bare(text: str) -> str:
+    """Only the letters and digits, in capitals: as tracking numbers and carriers' names are compared. eBay takes no
+    other in a tracking number."""
+    return re.sub(r"[^0-9A-Za-z]", "", text).upper()
 
 
 def read_order(channel: str, parse: Parse, told: Mapping[str, Any]) -> ExternalOrder:

@@ -8,13 +8,13 @@ import hmac
 import json
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from oms.channels.amounts import minor_from_text
-from oms.channels.http import LONGEST_PAUSE_SECONDS, ChannelApi
+from oms.channels.http import LONGEST_PAUSE_SECONDS, HttpChannel
 from oms.channels.port import (
     Callback,
     Capabilities,
@@ -29,15 +29,13 @@ from oms.channels.port import (
     Notice,
     PersonDemand,
     Quantity,
-    Quota,
     Reason,
     RowResult,
     ShippedParcel,
     SignatureInvalid,
 )
-from oms.channels.reading import read_order, read_orders
-from oms.runtime.clock import Clock, from_text, utc_now
-from oms.runtime.outbound import HttpResponse, Transport
+from oms.channels.reading import bare, read_order, read_orders
+from oms.runtime.clock import from_text
 
 MAX_QUANTITY = 1_000_000_000
 POLL_OVERLAP = timedelta(minutes=10)
@@ -176,41 +174,14 @@ class _Level:
     updated_at: str
 
 
-class ShopifyChannel:
+class ShopifyChannel(HttpChannel[ShopifyCredentials]):
     """Adapter for one shop, whose stock of one location is ours to set."""
 
     name = "shopify"
+    pause_seconds = _PAUSE_SECONDS
+    _known = ShopifyCredentials
     capabilities = Capabilities(cancels=True)
     limits = Limits(batch_size=_BATCH, max_quantity=MAX_QUANTITY, requests_per_second=2.0)
-
-    def __init__(
-        self,
-        base_url: str,
-        credentials: Callable[[], ShopifyCredentials],
-        transport: Transport,
-        clock: Clock = utc_now,
-    ) -> None:
-        self._credentials = credentials
-        self._api = ChannelApi(self.name, base_url, transport, self._headers, _PAUSE_SECONDS, clock)
-
-    @classmethod
-    def from_secret(
-        cls,
-        base_url: str,
-        secret: Callable[[], Mapping[str, Any]],
-        transport: Transport,
-        clock: Clock = utc_now,
-    ) -> ShopifyChannel:
-        """Build from the secret's JSON, read again on every call."""
-        return cls(base_url, lambda: ShopifyCredentials.parse(secret()), transport, clock)
-
-    def quota(self) -> Quota:
-        """What the latest answers said of the limits."""
-        return self._api.quota
-
-    def challenge(self, callback: Callback) -> HttpResponse | None:
-        """Shopify proves nothing by challenge."""
-        return None
 
     def read_callback(self, callback: Callback, now: datetime) -> Sequence[Notice]:
         """Verify, then name the order, or the person whose data is to be told or erased."""
@@ -288,7 +259,7 @@ class ShopifyChannel:
         told = self._ask(_GET_FULFILLMENTS, id=_gid("Order", number))["order"]
         if told is None:
             raise ChannelRefused(f"shopify knows no order {external_id}")
-        tracking = _bare(parcel.tracking_number)
+        tracking = bare(parcel.tracking_number)
         done = {_location(each) for each in told["fulfillments"] if tracking and _carries(each, tracking)}
         for location, lines in self._to_ship(number, parcel.lines).items():
             if location in done:
@@ -581,16 +552,12 @@ def _location(holder: Mapping[str, Any]) -> str:
 
 
 def _carries(fulfillment: Mapping[str, Any], tracking: str) -> bool:
-    told = {_bare(each.get("number") or "") for each in fulfillment.get("trackingInfo") or []}
+    told = {bare(each.get("number") or "") for each in fulfillment.get("trackingInfo") or []}
     return fulfillment.get("status") != "CANCELLED" and tracking in told
 
 
-def _bare(tracking_number: str) -> str:
-    return re.sub(r"[^0-9A-Za-z]", "", tracking_number).upper()
-
-
 def _carrier(name: str) -> str:
-    return _CARRIERS.get(_bare(name).lower(), "Other")
+    return _CARRIERS.get(bare(name).lower(), "Other")
 
 
 def _order(order: Mapping[str, Any]) -> ExternalOrder:

@@ -22,13 +22,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from oms.channels import standard_webhooks
-from oms.channels.http import ChannelApi
+from oms.channels.http import HttpChannel
 from oms.channels.port import (
     Callback,
     Capabilities,
@@ -41,15 +41,13 @@ from oms.channels.port import (
     ListingRef,
     Notice,
     Quantity,
-    Quota,
     Reason,
     RowResult,
     ShippedParcel,
     SignatureInvalid,
 )
-from oms.channels.reading import read_order, read_orders
-from oms.runtime.clock import Clock, from_text, to_text, utc_now
-from oms.runtime.outbound import HttpResponse, Transport
+from oms.channels.reading import bare, read_order, read_orders
+from oms.runtime.clock import from_text, to_text
 
 MAX_QUANTITY = 999_999_999
 POLL_OVERLAP = timedelta(minutes=10)
@@ -79,42 +77,14 @@ class WebhookCredentials:
         return cls(str(secret["signing_secret"]), tuple(secret["webhook_secrets"]))
 
 
-class WebhookChannel:
+class WebhookChannel(HttpChannel[WebhookCredentials]):
     """Adapter for one storefront of the merchant's own."""
 
     name = "webhook"
+    pause_seconds = _PAUSE_SECONDS
+    _known = WebhookCredentials
     capabilities = Capabilities(cancels=True, refunds=True)
     limits = Limits(batch_size=_BATCH, max_quantity=MAX_QUANTITY, requests_per_second=10.0)
-
-    def __init__(
-        self,
-        base_url: str,
-        credentials: Callable[[], WebhookCredentials],
-        transport: Transport,
-        clock: Clock = utc_now,
-    ) -> None:
-        self._credentials = credentials
-        self._clock = clock
-        self._api = ChannelApi(self.name, base_url, transport, dict, _PAUSE_SECONDS, clock)
-
-    @classmethod
-    def from_secret(
-        cls,
-        base_url: str,
-        secret: Callable[[], Mapping[str, Any]],
-        transport: Transport,
-        clock: Clock = utc_now,
-    ) -> WebhookChannel:
-        """Build from the secret's JSON, read again on every call."""
-        return cls(base_url, lambda: WebhookCredentials.parse(secret()), transport, clock)
-
-    def quota(self) -> Quota:
-        """What the latest answers said of the limits."""
-        return self._api.quota
-
-    def challenge(self, callback: Callback) -> HttpResponse | None:
-        """A storefront proves itself by its signature alone."""
-        return None
 
     def read_callback(self, callback: Callback, now: datetime) -> Sequence[Notice]:
         """Verify, then hand over the order that came along. One that cannot be read is left to be fetched."""
@@ -188,7 +158,7 @@ class WebhookChannel:
         order = self._read(external_id)
         if order is None:
             raise ChannelRefused(f"the storefront knows no order {external_id}")
-        cause = _bare(parcel.tracking_number) or json.dumps(sorted(parcel.lines.items()))
+        cause = bare(parcel.tracking_number) or json.dumps(sorted(parcel.lines.items()))
         shipment_id = "ship_" + hashlib.sha256(f"{external_id}|{cause}".encode()).hexdigest()[:24]
         if any(each.get("shipment_id") == shipment_id for each in order.get("shipments") or []):
             return
@@ -298,10 +268,6 @@ def _moment(text: str) -> datetime:
     return moment.astimezone(UTC)
 
 
-def _bare(text: str) -> str:
-    return re.sub(r"[^0-9A-Za-z]", "", text).upper()
-
-
 def _carrier(name: str) -> str:
-    bare = _bare(name).lower()
-    return bare if bare in _CARRIERS else "other"
+    carrier = bare(name).lower()
+    return carrier if carrier in _CARRIERS else "other"
