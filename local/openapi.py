@@ -474,6 +474,30 @@ ANSWERS: dict[str, Schema] = {
             ),
         }
     ),
+    "Outlook": _object(
+        {
+            "order_id": TEXT,
+            "status": TEXT,
+            "sentence": TEXT,
+            "promised_at": _or_null(TIME),
+            "expected_at": _or_null(TIME),
+            "late": FLAG,
+            "waits": _list(
+                _object(
+                    {
+                        "on": TEXT,
+                        "about": _or_null(TEXT),
+                        "what": TEXT,
+                        "owner": TEXT,
+                        "since": TIME,
+                        "until": _or_null(TIME),
+                        "overdue": FLAG,
+                        "then": TEXT,
+                    }
+                )
+            ),
+        }
+    ),
     "Message": _MESSAGE,
     "Messages": _object({"order_id": TEXT, "messages": _list(_ref("Message"))}),
     "Customer": _CUSTOMER,
@@ -1102,6 +1126,9 @@ OPERATIONS: tuple[Operation, ...] = (
         query=("customer", "status", "channel", "cursor"),
     ),
     Operation("GET /orders/{id}/timeline", "The whole story, proven", "agent ops pos warehouse", "Timeline"),
+    Operation(
+        "GET /orders/{id}/outlook", "What it waits for, and why it is late", "agent warehouse ops pos", "Outlook"
+    ),
     Operation(
         "POST /orders/{id}/notes",
         "Keep what was said about an order",

@@ -12,6 +12,7 @@ from oms.orders.forms import HoldForm, ReleaseForm
 from oms.orders.holding import RELEASED_BY
 from oms.orders.listing import list_orders
 from oms.orders.notes import NoteForm, note_view, notes_view
+from oms.orders.outlook import facts_of, outlook
 from oms.orders.reading import order_view
 from oms.orders.story import timeline_view
 from oms.payments.cases import KINDS, case_view
@@ -36,6 +37,13 @@ def timeline(request: ApiRequest) -> ApiResponse:
     order = app().orders.require(request.path["id"])
     private = bool(request.groups & {"agent", "ops", "pos"})
     return ApiResponse(200, timeline_view(app().orders, app().inventory, order, private=private))
+
+
+def why_late(request: ApiRequest) -> ApiResponse:
+    """Say what an order waits for, whose turn it is, and what happens if nothing is done."""
+    request.require_group(*STAFF)
+    order = app().orders.require(request.path["id"])
+    return ApiResponse(200, outlook(order, facts_of(app().orders, app().inventory, order), app().clock()))
 
 
 def add_note(request: ApiRequest) -> ApiResponse:
@@ -204,6 +212,7 @@ ROUTES = {
     "GET /orders": list_all,
     "GET /holds": open_holds,
     "GET /orders/{id}/timeline": timeline,
+    "GET /orders/{id}/outlook": why_late,
     "POST /orders/{id}/notes": add_note,
     "GET /orders/{id}/notes": notes,
     "POST /orders/{id}/payment-link": payment_link,

@@ -77,3 +77,28 @@ def test_an_open_hold_stands_in_the_story_with_its_owner(shop: Shop) -> None:
     assert hold["sentence"] == (
         "Since then a fraud hold stops the order: card from far away. Risk decides by 23 November 2026, 11:01 UTC."
     )
+
+
+def test_why_it_is_late_is_answered_from_the_deadlines(shop: Shop) -> None:
+    def outlook() -> Any:
+        path = {"id": order.body["order_id"]}
+        answer = shop.call("customer_service.api", "GET /orders/{id}/outlook", path=path, staff=PICKER)
+        assert answer.status == 200, answer
+        return answer.body
+
+    floor = Floor(shop)
+    shop.stock_up()
+    order = shop.place()
+    assert [wait["on"] for wait in outlook()["waits"]] == ["payment"]
+    shop.pay(order)
+    shop.deliver_all()
+    assert [wait["on"] for wait in outlook()["waits"]] == ["start"]
+    floor.settle()
+    told = outlook()
+    assert [(wait["on"], wait["owner"]) for wait in told["waits"]] == [("pick", "the floor of main")]
+    assert not told["late"]
+    shop.later(days=9)
+    assert outlook()["late"]
+    floor.do_all()
+    told = outlook()
+    assert ([wait["on"] for wait in told["waits"]], told["late"]) == (["delivery"], True)

@@ -299,7 +299,7 @@ class AllocateOrders:
     def _waiting(self, order: Order, reason: str, event: Event, now: datetime) -> Change:
         telemetry.count("AllocationsHeld")
         telemetry.logger.warning("allocation_held", order_id=order.order_id, reason=reason)
-        return Change(held(order, "inventory", reason, "customer_service", now), event)
+        return Change(held(order, "inventory", reason, "customer service", now), event)
 
 
 def _missing(order: Order, shipments: list[Shipment]) -> dict[int, int]:

@@ -244,7 +244,7 @@ class ShipParcels:
             if order.status not in ALIVE or "address" in order.holds:
                 return None
             event = Event("ParcelRefused", "system", "carrier", {"shipment": shipment})
-            return Change(held(order, "address", reason, "customer_service", now), event)
+            return Change(held(order, "address", reason, "customer service", now), event)
 
         self.orders.change(order_id, stop, now)
 

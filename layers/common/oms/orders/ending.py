@@ -125,7 +125,7 @@ class EndOrders:
             order = replace(order, collect_by="", collect_remind_at="")
             if order.external_id:
                 event = Event("PickupOverdue", "system", reason)
-                return Change(held(order, "operator", reason, "customer_service", now), event)
+                return Change(held(order, "operator", reason, "customer service", now), event)
             if not any(line.shipped for line in order.lines):
                 return self._death(order, Status.CANCELLED, Event("OrderCancelled", "system", reason), reason)
             rest = {line.number: line.open for line in order.lines if line.open}
