@@ -474,6 +474,27 @@ ANSWERS: dict[str, Schema] = {
             ),
         }
     ),
+    "WorkList": _object(
+        {
+            "work": _list(
+                _object(
+                    {
+                        "kind": {"enum": ["hold", "parcel", "case", "return", "backorder", "question"]},
+                        "about": TEXT,
+                        "order_id": _or_null(TEXT),
+                        "what": TEXT,
+                        "owner": TEXT,
+                        "since": TIME,
+                        "age_hours": COUNT,
+                        "deadline": _or_null(TIME),
+                        "overdue": FLAG,
+                        "next": _object({"do": TEXT, "method": TEXT, "path": TEXT}),
+                    }
+                )
+            ),
+            "next_cursor": _or_null(TEXT),
+        }
+    ),
     "Outlook": _object(
         {
             "order_id": TEXT,
@@ -1125,6 +1146,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "OrderList",
         query=("customer", "status", "channel", "cursor"),
     ),
+    Operation("GET /work", "What waits for a person", "agent ops", "WorkList", query=("owner", "cursor")),
     Operation("GET /orders/{id}/timeline", "The whole story, proven", "agent ops pos warehouse", "Timeline"),
     Operation(
         "GET /orders/{id}/outlook", "What it waits for, and why it is late", "agent warehouse ops pos", "Outlook"

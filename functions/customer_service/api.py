@@ -155,6 +155,16 @@ def open_holds(request: ApiRequest) -> ApiResponse:
     )
 
 
+def work(request: ApiRequest) -> ApiResponse:
+    """List everything that waits for a person, the most urgent first."""
+    request.require_group("agent", "ops")
+    query = request.query
+    return ApiResponse(
+        200,
+        app().worklist.page(query.get("owner", ""), query.get("cursor", ""), money="ops" in request.groups),
+    )
+
+
 def refund(request: ApiRequest) -> ApiResponse:
     """Give money back without a return."""
     request.require_group("agent", "ops")
@@ -211,6 +221,7 @@ def withdraw(request: ApiRequest) -> ApiResponse:
 ROUTES = {
     "GET /orders": list_all,
     "GET /holds": open_holds,
+    "GET /work": work,
     "GET /orders/{id}/timeline": timeline,
     "GET /orders/{id}/outlook": why_late,
     "POST /orders/{id}/notes": add_note,

@@ -397,7 +397,7 @@ def test_a_short_pick_that_nothing_replaces_waits_for_customer_service_and_the_b
     held = floor.order(order)
     assert (list(held.holds), held.holds["inventory"].owner, dict(held.oversold)) == (
         ["inventory"],
-        "customer_service",
+        "customer service",
         {"SHIRT": 1},
     )
     assert floor.place() == (1, 1)

@@ -169,9 +169,9 @@ def test_a_hold_stands_before_all_else_in_the_sentence() -> None:
     order = an_order(status=MOVING, holds={"address": HOLD})
     told = outlook(order, facts(shipments=[parcel(P.ALLOCATED)]), NOW)
     assert told["sentence"] == (
-        "The order has waited for somebody to release the address hold (odd address) since 23 November 2026, 09:00 "
-        "UTC; it is the turn of risk, who has until 23 November 2026, 13:00 UTC. If nothing is done, its owner is reminded "
-        "and has another day."
+        "The order has waited for somebody to release the address hold (odd address) "
+        "since 23 November 2026, 09:00 UTC; it is the turn of risk, who has until 23 November 2026, 13:00 UTC. "
+        "If nothing is done, its owner is reminded and has another day."
     )
     assert [wait["on"] for wait in told["waits"]] == ["hold", "pick"]
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from oms.orders.placing import PlaceOrders
     from oms.orders.reservation import Reservations
     from oms.orders.returns import ReturnOrders
+    from oms.orders.worklist import ListWork
     from oms.payments.apply import ApplyPayments
     from oms.payments.capturing import CaptureMoney
     from oms.payments.cases import Cases
@@ -236,6 +237,12 @@ class App:
         from oms.orders.holding import HoldOrders
 
         return HoldOrders(self.orders, self.clock)
+
+    @cached_property
+    def worklist(self) -> ListWork:
+        from oms.orders.worklist import ListWork
+
+        return ListWork(self.orders, self.clock)
 
     @cached_property
     def payments(self) -> ApplyPayments:

@@ -58,6 +58,9 @@ NEXT: Mapping[ReturnStatus, frozenset[ReturnStatus]] = {
 
 OPEN = frozenset(status for status, after in NEXT.items() if after)
 """States in which somebody still has to do something."""
+OURS_TO_DO = frozenset({ReturnStatus.REQUESTED, ReturnStatus.RECEIVED})
+"""States in which somebody of ours has to act, and not the customer or a carrier."""
+RETURN_QUEUE = "return"
 UNDERWAY = frozenset({ReturnStatus.REQUESTED, ReturnStatus.APPROVED, ReturnStatus.IN_TRANSIT})
 """States in which nothing has come back yet."""
 
@@ -254,6 +257,8 @@ def _to_item(found: Return) -> Item:
         "exchange_order": found.exchange_order,
     }
     item.update({key: value for key, value in optional.items() if value})
+    if found.status in OURS_TO_DO:
+        item |= {"work_queue": RETURN_QUEUE, "work_rank": f"{found.deadline}#{found.return_id}"}
     return item
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from oms.orders import history
 from oms.orders.deadlines import next_deadline
-from oms.orders.model import Backordered, Effect, Event, Hold, Line, Order, Payment, Status, Totals, home_seed
+from oms.orders.model import OPEN, Backordered, Effect, Event, Hold, Line, Order, Payment, Status, Totals, home_seed
 from oms.runtime import errors
 from oms.runtime.clock import to_text
 from oms.runtime.dynamo import ConditionsFailed, Contention, Item, Table, Write
@@ -20,6 +20,8 @@ DEADLINE_SHARDS = 8
 MONTH_SHARDS = 4
 """Over how many keys of the index a month's orders are spread: one key takes some 1,000 writes a second."""
 INBOX_DAYS = 35
+BACKORDER_QUEUE = "backorder"
+"""Orders of which something is waited for, by the date that their customer was told."""
 _ATTEMPTS = 12
 _PAGE = 100
 
@@ -326,7 +328,18 @@ def order_to_item(order: Order, now: datetime) -> Item:
     if deadline:
         item["due_shard"] = str(home_seed(order.order_id) % DEADLINE_SHARDS)
         item["next_deadline"] = deadline
+    promised = _promised_to_wait(order)
+    if promised:
+        item |= {"work_queue": BACKORDER_QUEUE, "work_rank": f"{promised}#{order.order_id}"}
     return item
+
+
+def _promised_to_wait(order: Order) -> str:
+    """The earliest date that the customer was told for units that still are not there; empty when there is none."""
+    waiting = order.waiting() if order.backordered and order.status in OPEN else {}
+    return min(
+        (told.expected_at for told in order.backordered if told.line in waiting and told.expected_at), default=""
+    )
 
 
 def order_from_item(item: Item) -> Order:

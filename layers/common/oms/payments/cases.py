@@ -14,6 +14,8 @@ from oms.runtime.dynamo import ConditionsFailed, Item, Table, Write
 BREAK = "break"
 PAYMENT_WITHOUT_ORDER = "payment_without_order"
 ORDER_WITHOUT_PAYMENT = "order_without_payment"
+CASE_QUEUE = "case"
+"""The queue of work in which open cases stand, by deadline; without one, by when they were opened."""
 KINDS = (BREAK, PAYMENT_WITHOUT_ORDER, ORDER_WITHOUT_PAYMENT)
 
 
@@ -63,8 +65,9 @@ class Cases:
             if closed is None:
                 raise errors.NotFound("There is no such case.")
             return closed
+        kept = {name: value for name, value in item.items() if name not in ("work_queue", "work_rank")}
         done = {
-            **item,
+            **kept,
             "sk": f"CLOSED#{case_id}",
             "status": "closed",
             "outcome": outcome,
@@ -91,6 +94,8 @@ def _case(kind: str, case_id: str, now: datetime, data: Mapping[str, Any], deadl
         "data": dict(data),
         "opened_at": to_text(now),
         "deadline": deadline,
+        "work_queue": CASE_QUEUE,
+        "work_rank": f"{deadline or to_text(now)}#{kind}#{case_id}",
     }
 
 

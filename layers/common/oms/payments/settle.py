@@ -19,7 +19,7 @@ from oms.runtime import telemetry
 from oms.runtime.clock import Clock, from_text, to_text
 from oms.runtime.dynamo import ConditionsFailed, Item
 
-_FAILED, _BY_HAND = "refund failed: ", "give back "
+REFUND_FAILED, BY_HAND = "refund failed: ", "give back "
 """How the reasons of holds over refunds begin."""
 
 
@@ -250,7 +250,7 @@ class SettlePayments:
         now = self.clock()
 
         def decide(order: Order) -> Change | None:
-            order = held_for_refund(order, f"{_FAILED}{code}", now)
+            order = held_for_refund(order, f"{REFUND_FAILED}{code}", now)
             if not self._requested(order_id, but=item["sk"]):
                 order = order.without_effect(Effect.REFUND)
             event = Event("RefundFailed", PROVIDER, item["reason"], {"code": code, "amount": item["amount"]})
@@ -269,7 +269,7 @@ class SettlePayments:
         now = self.clock()
 
         def decide(order: Order) -> Change | None:
-            order = held_for_refund(order, f"{_BY_HAND}{item['amount']} {item['currency']} by {provider}", now)
+            order = held_for_refund(order, f"{BY_HAND}{item['amount']} {item['currency']} by {provider}", now)
             if not self._requested(order_id, but=item["sk"]):
                 order = order.without_effect(Effect.REFUND)
             event = Event("RefundByHand", "system", item["reason"], {"provider": provider, "amount": item["amount"]})
@@ -340,7 +340,7 @@ def without_refund_hold(order: Order, refunds: Iterable[Item], settled: Item) ->
     """The order without the hold that finance has it by over a refund, unless another one still waits for a person."""
     hold = order.holds.get("payment")
     others = any(each["status"] in ("failed", "by_hand") and each["sk"] != settled["sk"] for each in refunds)
-    if hold is None or others or not hold.reason.startswith((_FAILED, _BY_HAND)):
+    if hold is None or others or not hold.reason.startswith((REFUND_FAILED, BY_HAND)):
         return order
     return replace(order, holds={kind: each for kind, each in order.holds.items() if kind != "payment"})
 

@@ -1,0 +1,287 @@
+"""Everything that waits for a person outside the warehouse, in one list, the most urgent first, each with its owner,
+its age, its deadline and the next step.
+
+Each kind stands in a queue of its own in the index of work, by deadline. A page merges the queues where the last one
+stopped. Holds stand by owner first, so each owner's are a queue of their own; the owners are found by jumping from one
+to the next.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from oms.fulfillment.tracking import TROUBLE_QUEUE
+from oms.orders.holding import AWAITS_CUSTOMER
+from oms.orders.model import HOLD_KINDS
+from oms.orders.returning import RETURN_QUEUE, ReturnStatus
+from oms.orders.store import BACKORDER_QUEUE, DynamoOrders, hold_queue
+from oms.orders.words import moment
+from oms.payments.cases import CASE_QUEUE
+from oms.payments.settle import BY_HAND, REFUND_FAILED
+from oms.runtime.clock import Clock, from_text, to_text
+from oms.runtime.dynamo import Item
+from oms.runtime.paging import Page
+
+PAGE = 50
+_LOOKS = 400
+"""So many entries are read for one page at most: of an owner who has little, pages may be short."""
+_AFTER_DATES = "3"
+"""Sorts behind every moment of this millennium."""
+
+Key = tuple[str, str, str, tuple[str, str]]
+"""Deadline, queue, rank, and where the item is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do next: in words, and the route that does it."""
+
+    do: str
+    method: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One thing that waits for a person."""
+
+    kind: str
+    """hold, parcel, case, return or backorder."""
+    about: str
+    """Which hold, parcel, case or return."""
+    order_id: str
+    what: str
+    owner: str
+    since: str
+    deadline: str
+    next: Step
+
+
+@dataclass(frozen=True, slots=True)
+class ListWork:
+    """The list that customer service works off."""
+
+    orders: DynamoOrders
+    clock: Clock
+
+    def page(self, owner: str, cursor: str, *, money: bool) -> dict[str, Any]:
+        """A page of what is open, of one owner when one is named; cases of money are for those who may see them.
+
+        A page may hold fewer than there are: only a cursor of null is the end. Raises ``InvalidRequest``.
+        """
+        now = self.clock()
+        after = Page.of(cursor, PAGE).after
+        found = heapq.merge(*self._queues(owner, after.partition("|")[0], now, money=money))
+        shown: list[Work] = []
+        last: Key | None = None
+        keys = (key for key in found if not after or _text(key) > after)
+        for _ in range(_LOOKS // PAGE):
+            chunk = list(islice(keys, PAGE))
+            items = {(item["pk"], item["sk"]): item for item in self.orders.table.batch_get([key[3] for key in chunk])}
+            for key in chunk:
+                last = key
+                item = items.get(key[3], {})
+                # What the index still shows may have been settled a moment ago.
+                work = _work(item) if item.get("work_rank") == key[2] else None
+                if work and owner in ("", work.owner):
+                    shown.append(work)
+                    if len(shown) == PAGE:
+                        return _page(shown, last, now)
+            if len(chunk) < PAGE:
+                return _page(shown, None, now)
+        return _page(shown, last, now)
+
+    def _queues(self, owner: str, since: str, now: datetime, *, money: bool) -> Iterator[Iterator[Key]]:
+        for kind in sorted(HOLD_KINDS):
+            queue = hold_queue(kind)
+            for each in [owner] if owner else self._owners(queue):
+                yield self._between(queue, f"{each}#{since}", f"{each}#{_AFTER_DATES}")
+        yield self._between(TROUBLE_QUEUE, since, _AFTER_DATES)
+        yield self._between(RETURN_QUEUE, since, _AFTER_DATES)
+        # A promise that has not passed yet is no exception.
+        yield self._between(BACKORDER_QUEUE, since, to_text(now))
+        if money:
+            yield self._between(CASE_QUEUE, since, _AFTER_DATES)
+
+    def _owners(self, queue: str) -> Iterator[str]:
+        """Who has holds in a queue, by one look each."""
+        after = " "
+        while True:
+            values = {":queue": queue, ":after": after}
+            first = list(
+                self.orders.table.query_index(
+                    "work", "work_queue = :queue AND work_rank > :after", values, limit=1, page_size=1
+                )
+            )
+            if not first:
+                return
+            owner = first[0]["work_rank"].rsplit("#", 2)[0]
+            yield owner
+            after = f"{owner}#{_AFTER_DATES}"
+
+    def _between(self, queue: str, first: str, last: str) -> Iterator[Key]:
+        if first > last:
+            return
+        found = self.orders.table.query_index(
+            "work",
+            "work_queue = :queue AND work_rank BETWEEN :first AND :last",
+            {":queue": queue, ":first": first or " ", ":last": last},
+            page_size=PAGE,
+        )
+        for item in found:
+            rank = item["work_rank"]
+            deadline = rank.rsplit("#", 2)[1] if queue.startswith("hold#") else rank.partition("#")[0]
+            yield deadline, queue, rank, (item["pk"], item["sk"])
+
+
+def _text(key: Key) -> str:
+    return "|".join(key[:3])
+
+
+def _page(shown: list[Work], last: Key | None, now: datetime) -> dict[str, Any]:
+    return {"work": [_view(work, now) for work in shown], "next_cursor": Page.cursor(_text(last)) if last else None}
+
+
+def _view(work: Work, now: datetime) -> dict[str, Any]:
+    return {
+        "kind": work.kind,
+        "about": work.about,
+        "order_id": work.order_id or None,
+        "what": work.what,
+        "owner": work.owner,
+        "since": work.since,
+        "age_hours": max(0, int((now - from_text(work.since)).total_seconds() // 3600)),
+        "deadline": work.deadline or None,
+        "overdue": bool(work.deadline) and work.deadline <= to_text(now),
+        "next": {"do": work.next.do, "method": work.next.method, "path": work.next.path},
+    }
+
+
+# ---- each kind in words ----------------------------------------------------------------------------------------------
+
+
+def _work(item: Item) -> Work | None:
+    maker = _MAKERS.get(item["entity"])
+    return maker(item) if maker else None
+
+
+def _hold(item: Item) -> Work:
+    order_id, kind = item["pk"].removeprefix("ORDER#"), item["kind"]
+    return Work(
+        "hold",
+        kind,
+        order_id,
+        f"A {kind} hold stops the order: {item['reason']}.",
+        item["owner"],
+        item["since"],
+        item["deadline"],
+        hold_step(order_id, kind, item["reason"]),
+    )
+
+
+def hold_step(order_id: str, kind: str, reason: str) -> Step:
+    """What the owner of a hold does about it."""
+    order = f"/orders/{order_id}"
+    release = f"{order}/holds/{kind}"
+    if kind == "payment" and reason.startswith(REFUND_FAILED):
+        say = "Send the refund again, or give the money back another way and note it."
+        return Step(say, "POST", f"{order}/refunds/{{refund}}/retry")
+    if kind == "payment" and reason.startswith(BY_HAND):
+        return Step(
+            "Give the money back and note how.",
+            "POST",
+            f"{order}/refunds/{{refund}}/given-back",
+        )
+    if kind == "payment" and reason.startswith(AWAITS_CUSTOMER):
+        return Step("Remind the customer to pay; the hold ends by itself when they have.", "POST", f"{order}/notes")
+    told: Mapping[str, Step] = {
+        "payment": Step("Accept the money as it is, with a reason, or cancel the order.", "DELETE", release),
+        "address": Step("Put the address right; that ends the hold.", "PATCH", f"{order}/address"),
+        "inventory": Step(
+            "Receive stock, and it goes on by itself, or cancel what cannot come.", "POST", f"{order}/cancel"
+        ),
+        "fraud": Step("Look at the payment, then release the order or cancel it.", "DELETE", release),
+        "dispute": Step(
+            "Read the evidence and hand it in before the bank decides.",
+            "POST",
+            f"{order}/disputes/{{dispute}}/evidence",
+        ),
+    }
+    return told.get(kind) or Step("Settle what the reason says, then release the order.", "DELETE", release)
+
+
+def _trouble(item: Item) -> Work:
+    shipment_id = item["shipment_id"]
+    detail = f" ({item['detail']})" if item["detail"] else ""
+    return Work(
+        "parcel",
+        shipment_id,
+        item["pk"].removeprefix("ORDER#"),
+        f"Parcel {shipment_id.rpartition('.')[2]} is in trouble: {item['kind'].replace('_', ' ')}{detail}.",
+        item["owner"],
+        item["since"],
+        item["deadline"],
+        Step(
+            "Ask the carrier, tell the customer, then note it as settled.",
+            "DELETE",
+            f"/parcels/{shipment_id}/exception",
+        ),
+    )
+
+
+def _case(item: Item) -> Work:
+    kind, case_id = item["kind"], item["case_id"]
+    return Work(
+        "case",
+        f"{kind}/{case_id}",
+        str(item["data"].get("order_id") or ""),
+        f"The books disagree: {kind.replace('_', ' ')} {case_id}.",
+        "finance",
+        item["opened_at"],
+        item["deadline"],
+        Step(
+            "Put it right at the provider, then close the case with what was done.",
+            "POST",
+            f"/payments/cases/{kind}/{case_id}/close",
+        ),
+    )
+
+
+def _return(item: Item) -> Work:
+    order_id, number = item["pk"].removeprefix("ORDER#"), item["number"]
+    asked = item["status"] == ReturnStatus.REQUESTED
+    decide = Step("Approve or reject it.", "POST", f"/orders/{order_id}/returns/{number}/decision")
+    inspect = Step("Finish its inspection.", "POST", f"/warehouse/returns/{order_id}.{number}/complete")
+    return Work(
+        "return",
+        f"{order_id}.{number}",
+        order_id,
+        f"Return {number} waits for {'a decision' if asked else 'its inspection'}.",
+        "customer service" if asked else "returns",
+        item["requested_at"],
+        item["deadline"],
+        decide if asked else inspect,
+    )
+
+
+def _backorder(item: Item) -> Work:
+    order_id = item["pk"].removeprefix("ORDER#")
+    promised = item["work_rank"].partition("#")[0]
+    return Work(
+        "backorder",
+        order_id,
+        order_id,
+        f"The customer was told to expect what is missing by {moment(promised)}, and it is not there.",
+        "customer service",
+        promised,
+        promised,
+        Step("Ask the customer whether to wait or cancel what is missing.", "POST", f"/orders/{order_id}/notes"),
+    )
+
+
+_MAKERS = {"hold": _hold, "trouble": _trouble, "case": _case, "return": _return, "order": _backorder}
