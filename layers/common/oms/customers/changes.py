@@ -2,10 +2,11 @@
 
 CHANGES = frozenset(
     {
-        *("OrderPlaced", "OrderCancelled", "OrderExpired", "LinesCancelled", "CancelledAfterDispatch"),
-        *("PaymentCaptured", "PaymentAuthorized", "CreditGranted"),
-        *("RefundSent", "RefundSucceeded", "RefundFailed", "RefundFound", "RefundsCarriedOut"),
-        *("ReturnRequested", "ReturnReceived", "ReturnRefunded", "ReturnExchanged", "ReturnRejected"),
-        *("ReturnCancelled", "ReturnClosed", "OrderEdited", "AddressChanged", "PersonErased", "ShipmentShipped"),
+        *("OrderPlaced", "OrderCancelled", "LinesCancelled", "OrderEdited", "AddressChanged", "HoldReleased"),
+        *("PaymentCaptured", "PaymentAuthorized", "PaymentCancelled", "AuthorizationReleased", "CreditGranted"),
+        *("RefundSent", "RefundSucceeded", "RefundFailed", "RefundFound"),
+        *("ReturnRequested", "ReturnRejected", "ReturnCancelled", "ReturnClosed", "ReturnRefunded", "ReturnExchanged"),
+        # By the time a parcel leaves, a mail that could not be delivered has come back.
+        *("PersonErased", "ShipmentShipped"),
     }
 )

@@ -7,7 +7,7 @@ newer version of the order can pass.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from oms.customers.figures import (
@@ -26,15 +26,24 @@ from oms.customers.people import (
     contributed_key,
     contribution_key,
     customer_key,
-    identity_key,
+    merges_key,
 )
 from oms.messages.preferences import KeepPreferences
 from oms.orders.model import Order, Status
 from oms.orders.store import DynamoOrders
-from oms.runtime.clock import Clock, to_text
+from oms.runtime.clock import Clock
 from oms.runtime.dynamo import ConditionsFailed, Contention, Write
 
 _ATTEMPTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What to write next; whether it changes anything but versions, and whether all is done then."""
+
+    writes: Sequence[Write] = ()
+    differs: bool = False
+    last: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,102 +55,103 @@ class KeepPeople:
     preferences: KeepPreferences
     clock: Clock
 
-    def keep(self, order_id: str) -> None:
-        """Let an order count as it is now. Again, late or out of turn changes nothing. Raises ``Contention``."""
+    def keep(self, order_id: str, *, again: bool = False) -> bool:
+        """Let an order count as it is now; whether that changed a profile. A message again, late or out of turn does
+        not. ``again`` looks at orders too that were counted in their present version. Raises ``Contention``."""
+        differed = False
         for attempt in range(_ATTEMPTS):
             order = self.orders.get(order_id)
             # Neither state follows upon one that counts, so nothing was ever contributed that would have to go.
             if order is None or order.status in (Status.PLACED, Status.EXPIRED):
-                return
+                return differed
+            plan = self._plan(order, again)
             try:
-                if self._kept(order):
-                    return
+                if plan.writes:
+                    self.people.table.transact(plan.writes)
             except ConditionsFailed:
                 self.people.table.back_off(attempt)
+                continue
+            differed |= plan.differs
+            if plan.last:
+                return differed
         raise Contention(f"customer of order {order_id}")
 
-    def _kept(self, order: Order) -> bool:
-        """Whether nothing is left to do; one write at most."""
-        table = self.people.table
-        item = table.get(*contributed_key(order.order_id))
-        known, seen = (item["customer_id"], item["version"]) if item else ("", 0)
-        if seen >= order.version:
+    def refresh(self, customer_id: str) -> bool:
+        """Add an identity's orders up anew and read its consent again; whether anything differed.
+
+        Raises ``Contention``.
+        """
+        for attempt in range(_ATTEMPTS):
+            person = self.people.of(customer_id)
+            known = person.identities.get(customer_id, Identity())
+            fresh = self._with_figures(customer_id, known, folded(self._contributions(customer_id)))
+            if fresh == person.identities.get(customer_id):
+                return False
+            try:
+                self.people.table.transact(self._changing(person, customer_id, fresh))
+            except ConditionsFailed:
+                self.people.table.back_off(attempt)
+                continue
             return True
+        raise Contention(f"customer {customer_id}")
+
+    def _plan(self, order: Order, again: bool) -> _Plan:
+        item = self.people.table.get(*contributed_key(order.order_id))
+        known, seen = (item["identity"], item["version"]) if item else ("", 0)
+        if seen >= order.version and not again:
+            return _Plan()
         new = contribution_of(order, self.orders.parts(order.order_id, "MONEY#"))
-        customer_id = order.customer["id"] if new else ""
-        if known and known != customer_id:
+        owner = order.customer["id"] if new else ""
+        if known and known != owner:
             # Somebody else's from now on, or nobody's: first it goes from whom it was counted for.
-            self._write(order, known, None, seen, "", order.version if not new else seen)
-            return not new
-        if not customer_id:
-            table.transact([self._contributed(order, seen, "", order.version)])
-        else:
-            self._write(order, customer_id, new, seen, customer_id, order.version)
-        return True
+            mark = self._mark(order, seen, "", seen if owner else order.version)
+            return _Plan([mark, *self._counting(known, order.order_id, None)], differs=True, last=not owner)
+        mark = self._mark(order, seen, owner, order.version)
+        changes = self._counting(owner, order.order_id, new) if owner else []
+        if changes:
+            return _Plan([mark, *changes], differs=True)
+        return _Plan([mark] if seen < order.version else [])
 
-    def _write(
-        self, order: Order, customer_id: str, new: Contribution | None, seen: int, owner: str, version: int
-    ) -> None:
-        """Change one order's contribution to one identity, with the figures, and note who has it from which version."""
-        table = self.people.table
-        old_item = table.get(*contribution_key(customer_id, order.order_id))
-        old = contribution_from_item(old_item) if old_item else None
-        mark = self._contributed(order, seen, owner, version)
-        if old and new and old.told() == new.told():
-            table.transact([mark])
-            return
-        linked = table.get(*identity_key(customer_id))
-        person_id = linked["person_id"] if linked else customer_id
-        person = self.people.person(person_id) or Person(person_id)
-        before = person.identities.get(customer_id, Identity())
-        figures = changed(before.figures, old, new)
-        if figures is None:
-            figures = folded([*self._others(customer_id, order.order_id), *([new] if new else [])])
-        identities = dict(person.identities)
-        if figures.empty:
-            identities.pop(customer_id, None)
-        else:
-            marketing = self.preferences.read(customer_id).marketing
-            identities[customer_id] = replace(before, figures=figures, marketing=marketing)
-        table.transact(
-            [
-                mark,
-                self._contribution(customer_id, order.order_id, new),
-                self.people.write(replace(person, identities=identities)),
-                *self._link(customer_id, person_id, linked is not None, figures),
-            ]
-        )
-
-    def _others(self, customer_id: str, order_id: str) -> list[Contribution]:
-        items = self.people.table.query(customer_key(customer_id), "CONTRIB#")
-        return [contribution_from_item(item) for item in items if item["order_id"] != order_id]
-
-    def _contributed(self, order: Order, seen: int, owner: str, version: int) -> Write:
+    def _mark(self, order: Order, seen: int, owner: str, version: int) -> Write:
+        """To whom the order contributes, from which version on: what a message that comes late cannot pass."""
         pk, sk = contributed_key(order.order_id)
-        item = {"pk": pk, "sk": sk, "entity": "contributed", "customer_id": owner, "version": version}
+        item = {"pk": pk, "sk": sk, "entity": "contributed", "identity": owner, "version": version}
         condition = "version = :seen" if seen else "attribute_not_exists(pk)"
         return self.people.table.put("contributed", item, condition, values={":seen": seen} if seen else None)
 
-    def _contribution(self, customer_id: str, order_id: str, new: Contribution | None) -> Write:
-        pk, sk = contribution_key(customer_id, order_id)
-        if new is None:
-            return self.people.table.delete("contribution", (pk, sk), None)
-        item = {"pk": pk, "sk": sk, "entity": "contribution", **contribution_to_item(new)}
-        return self.people.table.put("contribution", item, None)
-
-    def _link(self, customer_id: str, person_id: str, linked: bool, figures: Figures) -> list[Write]:
-        """An identity is linked as long as it has figures."""
+    def _counting(self, customer_id: str, order_id: str, new: Contribution | None) -> list[Write]:
+        """The actions that let an order say ``new`` of a customer; none when it says so already."""
         table = self.people.table
-        if figures.empty:
-            return [table.delete("identity", identity_key(customer_id), None)] if linked else []
-        if linked:
+        pk, sk = contribution_key(customer_id, order_id)
+        # The person first: whoever changes a contribution changes its person's version, so what is read after it holds.
+        person = self.people.of(customer_id)
+        item = table.get(pk, sk)
+        old = contribution_from_item(item) if item else None
+        if (old and old.told()) == (new and new.told()):
             return []
-        pk, sk = identity_key(customer_id)
-        item: Mapping[str, str] = {
-            "pk": pk,
-            "sk": sk,
-            "entity": "identity",
-            "person_id": person_id,
-            "since": to_text(self.clock()),
-        }
-        return [table.put("identity", item)]
+        identity = person.identities.get(customer_id, Identity())
+        figures = changed(identity.figures, old, new)
+        if figures is None:
+            others = [each for each in self._contributions(customer_id) if each.order_id != order_id]
+            figures = folded([*others, *([new] if new else [])])
+        stored = {"pk": pk, "sk": sk, "entity": "contribution", **contribution_to_item(new)} if new else None
+        return [
+            table.put("contribution", stored, None) if stored else table.delete("contribution", (pk, sk), None),
+            *self._changing(person, customer_id, self._with_figures(customer_id, identity, figures)),
+        ]
+
+    def _changing(self, person: Person, customer_id: str, identity: Identity | None) -> list[Write]:
+        """The actions that change an identity within its person. Of one that is gone nothing stays."""
+        writes = self.people.writes(self.clock(), (person, person.with_identity(customer_id, identity)))
+        if identity is None:
+            records = self.people.table.query(merges_key(customer_id))
+            writes += [self.people.table.delete("merge", (item["pk"], item["sk"]), None) for item in records]
+        return writes
+
+    def _with_figures(self, customer_id: str, identity: Identity, figures: Figures) -> Identity | None:
+        if figures.empty:
+            return None
+        return replace(identity, figures=figures, marketing=self.preferences.read(customer_id).marketing)
+
+    def _contributions(self, customer_id: str) -> list[Contribution]:
+        return [contribution_from_item(item) for item in self.people.table.query(customer_key(customer_id), "CONTRIB#")]

@@ -337,7 +337,8 @@ class PlaceOrders:
             channel=channel,
             status=Status.CONFIRMED,
             customer={
-                "id": customer_id_for(f"{channel}:{external.buyer_id}"),
+                # Buyers whom the channel does not name are not all one customer.
+                "id": customer_id_for(f"{channel}:{external.buyer_id or f'order:{external.external_id}'}"),
                 "name": external.buyer_name,
                 "email": external.buyer_email or "",
             },
