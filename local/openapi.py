@@ -474,6 +474,30 @@ ANSWERS: dict[str, Schema] = {
             ),
         }
     ),
+    "Actions": _object(
+        {
+            "order_id": TEXT,
+            "status": TEXT,
+            "version": COUNT,
+            "actions": _list(
+                _object(
+                    {
+                        "action": TEXT,
+                        "do": TEXT,
+                        "method": TEXT,
+                        "path": TEXT,
+                        "body": _or_null(ANY_OBJECT),
+                        "idempotency_key": FLAG,
+                        "allowed": FLAG,
+                        "why_not": _or_null(_object({"code": TEXT, "detail": TEXT})),
+                        "consequences": _list(TEXT),
+                        "refund": MINOR,
+                        "stops_warehouse": FLAG,
+                    }
+                )
+            ),
+        }
+    ),
     "WorkList": _object(
         {
             "work": _list(
@@ -1146,6 +1170,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "OrderList",
         query=("customer", "status", "channel", "cursor"),
     ),
+    Operation("GET /orders/{id}/actions", "What may be done, and what follows from it", "agent ops pos", "Actions"),
     Operation("GET /work", "What waits for a person", "agent ops", "WorkList", query=("owner", "cursor")),
     Operation("GET /orders/{id}/timeline", "The whole story, proven", "agent ops pos warehouse", "Timeline"),
     Operation(

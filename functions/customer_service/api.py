@@ -46,6 +46,12 @@ def why_late(request: ApiRequest) -> ApiResponse:
     return ApiResponse(200, outlook(order, facts_of(app().orders, app().inventory, order), app().clock()))
 
 
+def actions(request: ApiRequest) -> ApiResponse:
+    """Say what the caller may do about an order, what follows from it, and why the rest is not to be had."""
+    request.require_group("agent", "ops", "pos")
+    return ApiResponse(200, app().offering.view(request.path["id"], request.groups))
+
+
 def add_note(request: ApiRequest) -> ApiResponse:
     """Keep what was said about an order."""
     request.require_group("agent", "ops", "pos")
@@ -224,6 +230,7 @@ ROUTES = {
     "GET /work": work,
     "GET /orders/{id}/timeline": timeline,
     "GET /orders/{id}/outlook": why_late,
+    "GET /orders/{id}/actions": actions,
     "POST /orders/{id}/notes": add_note,
     "GET /orders/{id}/notes": notes,
     "POST /orders/{id}/payment-link": payment_link,

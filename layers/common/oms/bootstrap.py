@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from oms.messages.payment_links import SendPaymentLinks
     from oms.messages.preferences import KeepPreferences
     from oms.messages.telling import TellCustomers
+    from oms.orders.actions import OfferActions
     from oms.orders.backordering import FillBackorders
     from oms.orders.crediting import CreditOrders
     from oms.orders.editing import EditOrders
@@ -237,6 +238,29 @@ class App:
         from oms.orders.holding import HoldOrders
 
         return HoldOrders(self.orders, self.clock)
+
+    @cached_property
+    def offering(self) -> OfferActions:
+        """The routes' own use cases on a store that writes nothing."""
+        from oms.fulfillment.tracking import Troubles
+        from oms.orders.actions import OfferActions, RehearsedOrders
+
+        orders = RehearsedOrders(self.orders.table)
+        return OfferActions(
+            orders,
+            replace(self.ending, orders=orders),
+            replace(self.editing, orders=orders),
+            replace(self.crediting, orders=orders),
+            replace(self.holding, orders=orders),
+            replace(self.returns, orders=orders),
+            replace(self.notes, orders=orders),
+            replace(self.payment_links, orders=orders),
+            replace(self.disputes, orders=orders),
+            replace(self.tenders, orders=orders),
+            Troubles(orders, self.clock),
+            self.clock,
+            bool(self.settings.mails_are_sent),
+        )
 
     @cached_property
     def worklist(self) -> ListWork:

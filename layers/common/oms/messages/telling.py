@@ -79,11 +79,8 @@ class TellCustomers:
         the mail cannot leave or somebody is at it.
         """
         order = self.orders.require(order_id)
-        if self.notifier is None:
-            raise errors.Conflict("No mail is set up: MailFrom is empty.")
-        if order.channel in CHANNELS_THAT_TELL:
-            raise errors.Conflict(f"{order.channel} writes to its buyers itself.")
         now, asked = self.clock(), about
+        called_for = resendable(self.orders, order, now, sends=self.notifier is not None)
         copies = list(self.orders.parts(order_id, "MAIL#"))
         mine = next((item for item in copies if item.get("key") == key), None)
         if mine is not None:
@@ -93,11 +90,7 @@ class TellCustomers:
                 return mine
             # Of what has happened since, nothing may change which message this key stands for.
             about = mine["about"]
-        matching = [
-            due
-            for due in due_messages(order, self.orders.parts(order_id, "EVENT#"), now)
-            if due.kind == kind and about in ("", due.about)
-        ]
+        matching = [due for due in called_for if due.kind == kind and about in ("", due.about)]
         if not matching:
             raise errors.NotFound("This order calls for no such message.")
         due = matching[-1]
@@ -244,6 +237,18 @@ class TellCustomers:
         if self._mark(claim, "uncertain", reason=reason):
             telemetry.count("MailsUncertain")
             telemetry.logger.warning("mail_uncertain", order_id=claim["pk"].removeprefix("ORDER#"), mail=claim["sk"])
+
+
+def resendable(orders: DynamoOrders, order: Order, now: datetime, *, sends: bool) -> list[Due]:
+    """The messages that the order calls for, any of which may be sent again where mails are sent at all.
+
+    Raises ``Conflict`` when nothing may be sent to its customer.
+    """
+    if not sends:
+        raise errors.Conflict("No mail is set up: MailFrom is empty.")
+    if order.channel in CHANNELS_THAT_TELL:
+        raise errors.Conflict(f"{order.channel} writes to its buyers itself.")
+    return list(due_messages(order, orders.parts(order.order_id, "EVENT#"), now))
 
 
 def mail_view(item: Mapping[str, object]) -> dict[str, object]:

@@ -59,6 +59,8 @@ class Settings:
     customers_queue_url: str = ""
     sealing_secret_id: str = ""
     mail_from: str = ""
+    mails_are_sent: str = ""
+    """Not empty where customers are told by mail: for those who offer it and send none themselves."""
     mail_reply_to: str = ""
     mail_configuration_set: str = ""
     mail_language: str = "en"
