@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from benchmarks.report import Progress, table
 from oms.fulfillment.floorplan import FloorPlan, Rules, site_from
-from oms.fulfillment.planning import Waiting, arrange
+from oms.fulfillment.planning import Place, Waiting, arrange
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 SIZES = (100, 1_000, 10_000)
@@ -62,7 +62,7 @@ def waiting(count: int, seed: int = 7) -> list[Waiting]:
         bins = [
             f"{chance.randint(1, 10):02d}-{int(45 * chance.random() ** 2) + 1:02d}" for _ in range(chance.randint(1, 4))
         ]
-        places = {(name, f"SKU-{name}"): bins.count(name) for name in bins}
+        places = {Place(name, f"SKU-{name}"): bins.count(name) for name in bins}
         parcels.append(Waiting(f"order-{number:05d}.1", places, f"9999#{number:05d}"))
     return parcels
 

@@ -180,6 +180,7 @@ _RETURN = _object(
         "exchange_order": _or_null(TEXT),
     }
 )
+_LOT = {"lot": _or_null(TEXT), "expires": _or_null(TEXT)}
 _PUT_BACK = _object(
     {
         "putback_id": TEXT,
@@ -187,7 +188,12 @@ _PUT_BACK = _object(
         "order_id": _or_null(TEXT),
         "shipment": _or_null(NUMBER),
         "walk_id": _or_null(TEXT),
-        "units": _list(_object({"sku": TEXT, "quantity": COUNT, "bin": _or_null(TEXT)})),
+        "units": _list(
+            _object(
+                {"sku": TEXT, "quantity": COUNT, "bin": _or_null(TEXT)},
+                {"lots": _list(_object({**_LOT, "quantity": COUNT}))},
+            )
+        ),
         "asked_at": TIME,
         "done_at": _or_null(TIME),
     }
@@ -616,6 +622,7 @@ ANSWERS: dict[str, Schema] = {
             "dimensions_mm": _or_null(_list(COUNT)),
             "vendors": _list(ANY_OBJECT),
             "track": _list({"enum": ["serial", "lot", "expiry"]}),
+            "min_life_days": COUNT,
             "hs_code": _or_null(TEXT),
             "origin_country": _or_null(TEXT),
             "kit": _list(_object({"sku": TEXT, "quantity": COUNT})),
@@ -667,6 +674,7 @@ ANSWERS: dict[str, Schema] = {
                         "damaged": COUNT,
                         "quarantined": COUNT,
                         "bins": _map(COUNT),
+                        "lots": _list(_object({"bin": TEXT, **_LOT, "units": COUNT})),
                     }
                 )
             ),
@@ -744,6 +752,28 @@ ANSWERS: dict[str, Schema] = {
             "cause": TEXT,
             "actor": TEXT,
             "at": TIME,
+        },
+        {"lots": _map(COUNT)},
+    ),
+    "Lot": _object(
+        {
+            "sku": TEXT,
+            "lot": TEXT,
+            "stock": _list(
+                _object({"facility": TEXT, "bin": TEXT, "expires": _or_null(TEXT), "units": COUNT}),
+            ),
+            "shipments": _list(
+                _object(
+                    {
+                        "order_id": TEXT,
+                        "shipment": COUNT,
+                        "status": TEXT,
+                        "units": COUNT,
+                        "shipped_at": _or_null(TIME),
+                    }
+                )
+            ),
+            "next_cursor": _or_null(TEXT),
         }
     ),
     "Listing": _object(
@@ -774,6 +804,7 @@ ANSWERS: dict[str, Schema] = {
             "expected_at": _or_null(TIME),
             "received_by": _or_null(TEXT),
             "received_at": _or_null(TIME),
+            "lots": _list(_object({**_LOT, "units": COUNT})),
         }
     ),
     "Transfers": _object({"transfers": _list(_ref("Transfer")), "next_cursor": _or_null(TEXT)}),
@@ -918,6 +949,7 @@ ANSWERS: dict[str, Schema] = {
                         "title": _or_null(TEXT),
                         "barcodes": _list(TEXT),
                         "bin": _or_null(TEXT),
+                        "lots": _list(_object({"quantity": COUNT}, {"bin": TEXT, **_LOT})),
                         "track": _list({"enum": ["serial", "lot", "expiry"]}),
                     }
                 )
@@ -1044,7 +1076,8 @@ ANSWERS: dict[str, Schema] = {
                         "into": _list(
                             _object({"slot": COUNT, "tote": _or_null(TEXT), "quantity": COUNT, "picked": COUNT})
                         ),
-                    }
+                    },
+                    _LOT,
                 )
             ),
             "put_back": _map(COUNT),
@@ -1060,7 +1093,7 @@ ANSWERS: dict[str, Schema] = {
             "picked": _or_null(COUNT),
             "remaining": _or_null(COUNT),
             "walk_remaining": COUNT,
-            "next": _or_null(_object({"bin": _or_null(TEXT), "sku": TEXT})),
+            "next": _or_null(_object({"bin": _or_null(TEXT), "sku": TEXT}, _LOT)),
         }
     ),
     "Wave": _object(
@@ -1487,6 +1520,13 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("PUT /facilities/{facility}", "Where parcels come from", "ops", "Facility", 200, FacilityForm),
     Operation(
         "GET /alerts/stock", "What runs low or is oversold", "agent ops pos warehouse", "StockAlerts", query=("cursor",)
+    ),
+    Operation(
+        "GET /stock/{sku}/lots/{lot}",
+        "Where a lot is and which orders got it",
+        "agent ops pos warehouse",
+        "Lot",
+        query=("cursor",),
     ),
     Operation(
         "GET /explain/stock/{sku}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from oms.bootstrap import app
@@ -17,9 +18,12 @@ from oms.fulfillment.forms import (
     WalkShortForm,
     facility_code,
 )
+from oms.fulfillment.lots import LotRead
 from oms.fulfillment.packing import BoxTold
 from oms.fulfillment.putbacks import open_put_backs, put_back_done
 from oms.fulfillment.walking import Walking, WalkInput
+from oms.inventory.barcodes import read_barcode
+from oms.inventory.model import lot_key
 from oms.orders.aftersales_forms import ReturnScanForm
 from oms.orders.returning import return_view
 from oms.runtime import errors
@@ -60,7 +64,7 @@ def scan(request: ApiRequest) -> ApiResponse:
         form.bin or "",
         form.serial or "",
         form.lot or "",
-        form.expires.isoformat() if form.expires else "",
+        _day(form.expires),
     )
     return ApiResponse(200, floor.scan(request.path["id"], scanned, request.actor, _key(request)))
 
@@ -69,7 +73,9 @@ def short(request: ApiRequest) -> ApiResponse:
     """Report units that are not there."""
     floor = _floor(request)
     form = request.parse(ShortForm)
-    return ApiResponse(200, floor.short(request.path["id"], form.sku, form.quantity, form.reason, request.actor))
+    lot = LotRead(form.lot or "", _day(form.expires))
+    answer = floor.short(request.path["id"], form.sku, form.quantity, form.reason, request.actor, lot=lot)
+    return ApiResponse(200, answer)
 
 
 def complete(request: ApiRequest) -> ApiResponse:
@@ -101,7 +107,9 @@ def scan_return(request: ApiRequest) -> ApiResponse:
     floor = _floor(request)
     key = request.idempotency_key()
     form = request.parse(ReturnScanForm)
-    sku = form.sku or floor.inventory.sku_of_barcode(form.barcode or "")
+    told = read_barcode(form.barcode or "")
+    sku = form.sku or floor.inventory.sku_of_barcode(told.code)
+    lot = lot_key(form.lot or told.lot, _day(form.expires) or told.expires)
     if not sku:
         raise errors.Conflict("No product has this barcode.", extra={"code": "unknown_barcode"})
     answer = app().returns.scan(
@@ -112,6 +120,7 @@ def scan_return(request: ApiRequest) -> ApiResponse:
         facility=form.facility,
         actor=request.actor,
         key=key,
+        lot=lot,
     )
     return ApiResponse(200, answer)
 
@@ -161,7 +170,16 @@ def scan_walk(request: ApiRequest) -> ApiResponse:
     """Scan a bin, an item or a tote."""
     walking = _walking(request)
     form = request.parse(WalkScanForm)
-    read = WalkInput(form.bin or "", form.sku or "", form.barcode or "", form.quantity, form.tote or "", form.slot or 0)
+    read = WalkInput(
+        form.bin or "",
+        form.sku or "",
+        form.barcode or "",
+        form.quantity,
+        form.tote or "",
+        form.slot or 0,
+        form.lot or "",
+        _day(form.expires),
+    )
     return ApiResponse(200, walking.scan(request.path["id"], read, request.actor, _key(request)))
 
 
@@ -169,7 +187,8 @@ def short_walk(request: ApiRequest) -> ApiResponse:
     """Report units that are not in their bin."""
     walking = _walking(request)
     form = request.parse(WalkShortForm)
-    answer = walking.short(request.path["id"], form.bin or "", form.sku, form.quantity, form.reason, request.actor)
+    lot, name = LotRead(form.lot or "", _day(form.expires)), form.bin or ""
+    answer = walking.short(request.path["id"], name, form.sku, form.quantity, form.reason, request.actor, lot)
     return ApiResponse(200, answer)
 
 
@@ -357,6 +376,10 @@ def _wave(request: ApiRequest, key: str) -> WaveRequest:
     form = request.parse(WaveForm) if request.body else WaveForm()
     facility = facility_code(request.path["facility"])
     return WaveRequest(facility, key, request.actor, form.cut_off or "", form.limit)
+
+
+def _day(day: date | None) -> str:
+    return day.isoformat() if day else ""
 
 
 def _key(request: ApiRequest) -> str:

@@ -11,6 +11,7 @@ from oms.bootstrap import app
 from oms.channels.overview import overview
 from oms.channels.registry import channel_names
 from oms.fulfillment.facilities import Zone, put_zone, zones
+from oms.fulfillment.recalling import recall
 from oms.inventory.alerts import open_alerts
 from oms.inventory.backorders import queue_of
 from oms.inventory.counting import CountStock
@@ -31,6 +32,7 @@ from oms.inventory.forms import (
     TransferForm,
     TransferReceiptForm,
     ZoneForm,
+    lots_told,
 )
 from oms.inventory.model import Listing, Movement, Product
 from oms.inventory.purchasing import PurchaseStock, Receipt
@@ -151,6 +153,13 @@ def get_stock(request: ApiRequest) -> ApiResponse:
     return ApiResponse(200, view)
 
 
+def show_lot(request: ApiRequest) -> ApiResponse:
+    """Show where a lot is: what lies of it, and which orders got units of it."""
+    request.require_group(*STAFF)
+    sku, lot = _product(request).sku, request.path["lot"]
+    return ApiResponse(200, recall(app().orders, app().inventory, sku, lot, request.query.get("cursor", "")))
+
+
 def move_stock(request: ApiRequest) -> ApiResponse:
     """Receive, adjust, count, set apart, release, scrap or put away units."""
     request.require_group("ops", "warehouse")
@@ -168,6 +177,7 @@ def move_stock(request: ApiRequest) -> ApiResponse:
         at=app().clock(),
         to_bin=form.to_bin or "",
         party=form.retailer or "",
+        lots=lots_told(form.lots),
     )
     return ApiResponse(201, app().inventory.move(movement))
 
@@ -230,6 +240,7 @@ def ship_transfer(request: ApiRequest) -> ApiResponse:
         bin=form.bin or "",
         expected_at=_moment(form.expected_at),
         reason=form.reason,
+        lots=lots_told(form.lots),
     )
     return ApiResponse(201, _transfers().ship(shipping, request.actor, key))
 
@@ -238,7 +249,8 @@ def receive_transfer(request: ApiRequest) -> ApiResponse:
     """Take in what arrived of a transfer."""
     request.require_group("ops", "warehouse")
     key, form = request.idempotency_key(), request.parse(TransferReceiptForm)
-    told = _transfers().receive(request.path["id"], form.quantity, form.bin or "", request.actor, key)
+    lots = lots_told(form.lots)
+    told = _transfers().receive(request.path["id"], form.quantity, form.bin or "", request.actor, key, lots)
     return ApiResponse(201, told)
 
 
@@ -279,7 +291,8 @@ def count_found(request: ApiRequest) -> ApiResponse:
     """Write down what was counted."""
     request.require_group("ops", "warehouse")
     key, form = request.idempotency_key(), request.parse(CountResultForm)
-    return ApiResponse(201, _counts().found(request.path["id"], form.sku, form.quantity, request.actor, key))
+    lots = lots_told(form.lots)
+    return ApiResponse(201, _counts().found(request.path["id"], form.sku, form.quantity, request.actor, key, lots))
 
 
 def count_variance(request: ApiRequest) -> ApiResponse:
@@ -313,7 +326,7 @@ def receive_purchase(request: ApiRequest) -> ApiResponse:
     """Take in units of a purchase."""
     request.require_group("ops", "warehouse")
     key, form = request.idempotency_key(), request.parse(ReceiptForm)
-    receipt = Receipt(form.sku, form.quantity, form.facility, form.bin or "")
+    receipt = Receipt(form.sku, form.quantity, form.facility, form.bin or "", lots_told(form.lots))
     return ApiResponse(201, _purchases().receive(request.path["id"], receipt, request.actor, key))
 
 
@@ -386,6 +399,7 @@ ROUTES = {
     "POST /products/exports": open_export,
     "GET /products/exports/{id}": get_export,
     "GET /stock/{sku}": get_stock,
+    "GET /stock/{sku}/lots/{lot}": show_lot,
     "POST /stock/movements": move_stock,
     "PUT /stock/{sku}/listings/{channel}": put_listing,
     "GET /channels": get_channels,

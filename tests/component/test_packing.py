@@ -56,7 +56,7 @@ def test_a_parcel_is_packed_into_the_carton_it_fits_and_weighed(floor: Floor) ->
 
 def test_a_product_that_asks_for_it_is_packed_with_its_serial_lot_and_expiry(floor: Floor) -> None:
     floor.shop.stock_up("PHONE", 10, track=("serial",))
-    floor.shop.stock_up("SERUM", 10, track=("lot", "expiry"))
+    floor.shop.stock_up("SERUM", 10, lots={"2027-06-30#L-7": 10}, track=("lot", "expiry"))
     task = picked(floor, ("PHONE", 2), ("SERUM", 1))
 
     def refused(body: dict[str, Any]) -> str:

@@ -164,7 +164,7 @@ def test_damaged_units_are_scrapped_and_no_others(shop: Shop) -> None:
 def test_a_return_comes_back_once(shop: Shop, to: str, available: int, quarantined: int) -> None:
     put(shop, SHIRT)
     move(shop, "receive-0001", quantity=1)
-    told = {"cause": "return:R1:1", "reason": "too small", "actor": "staff:kim"}
+    told: Any = {"cause": "return:R1:1", "reason": "too small", "actor": "staff:kim"}
 
     def come_back() -> None:
         writes = return_units(shop.app.inventory, "SHIRT", 2, facility="main", to=to, now=shop.now, **told)

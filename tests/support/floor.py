@@ -270,9 +270,11 @@ class Floor:
     def do(self, task: Mapping[str, Any]) -> None:
         """Scan everything that a task still asks for, and complete it."""
         for unit in task["units"]:
-            if unit["remaining"]:
-                answer = self.post(task["task_id"], "scans", {"sku": unit["sku"], "quantity": unit["remaining"]})
-                assert answer.status == 200, answer
+            for scan in unit["lots"] or [{"quantity": unit["remaining"]}]:
+                if scan["quantity"]:
+                    told = {name: value for name, value in scan.items() if value is not None}
+                    answer = self.post(task["task_id"], "scans", {"sku": unit["sku"], **told})
+                    assert answer.status == 200, answer
         answer = self.post(task["task_id"], "complete")
         assert answer.status == 200, answer
         self.settle()

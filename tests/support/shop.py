@@ -408,14 +408,27 @@ class Shop:
 
     # ---- the record ------------------------------------------------------------------------------------------------
 
-    def stock_up(self, sku: str = "SHIRT", quantity: int = 10, **product: Any) -> None:
-        """A product with stock at the main facility."""
+    def stock_up(
+        self, sku: str = "SHIRT", quantity: int = 10, *, lots: Mapping[str, int] | None = None, **product: Any
+    ) -> None:
+        """A product with stock at the main facility, of these lots (``2027-01-31#L-1``) where it tracks them."""
         self.app.inventory.put_product(
             Product(**{"sku": sku, "title": sku.title(), "price": 1999, "currency": "USD", **product}), self.now
         )
         if quantity:
             self.app.inventory.move(
-                Movement("receive", sku, quantity, "main", "A-01", "delivery", "staff:kim", f"receive-{sku}", self.now)
+                Movement(
+                    "receive",
+                    sku,
+                    quantity,
+                    "main",
+                    "A-01",
+                    "delivery",
+                    "staff:kim",
+                    f"receive-{sku}",
+                    self.now,
+                    lots=lots or {},
+                )
             )
 
     def stock_many(self, skus: Sequence[str], quantity: int) -> None:
@@ -449,7 +462,7 @@ class Shop:
 
     def identity_holds(self, *skus: str) -> bool:
         """Whether available + earmarked + (promised − oversold) = sound units on hand, for each SKU, and the bins of
-        each place add up to what lies there."""
+        each place add up to what lies there, and so do the lots of each bin where they are tracked."""
         items = list(_everything(self.app.orders.table))
         for sku in skus:
             held = 0
@@ -463,6 +476,13 @@ class Shop:
             if self.available(sku) + pool + held != sum(place.sound for place in places):
                 return False
             if any(sum(place.bins.values()) != place.on_hand for place in places):
+                return False
+            product = self.app.inventory.product(sku)
+            if (
+                product
+                and product.tracks_lots
+                and any(place.of_no_lot(name) for place in places for name in place.bins)
+            ):
                 return False
         return True
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from oms.fulfillment.floorplan import FloorPlan, MethodRule, Rules, Site, Zone, site_from
-from oms.fulfillment.planning import MAX_PARCELS, Waiting, arrange, method_of
+from oms.fulfillment.planning import MAX_PARCELS, Place, Waiting, arrange, method_of
 from oms.fulfillment.shipments import Shipment, ShipmentStatus, Unit
 from oms.fulfillment.walks import Stop, Walk, walk_from_item, walk_to_item
 from oms.fulfillment.waves import due_of
@@ -32,7 +32,7 @@ ZONED = Site(SITE.scheme, (Zone("left", 1, 2), Zone("right", 3, 4)))
 
 
 def waiting(name: str, *bins: str, units: int = 1, codes: str = "", due: str = "") -> Waiting:
-    places = {(bin_name, f"SKU-{bin_name}"): units for bin_name in bins}
+    places = {Place(bin_name, f"SKU-{bin_name}"): units for bin_name in bins}
     return Waiting(name, places, f"9999#{name}", codes, due)
 
 

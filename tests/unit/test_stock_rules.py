@@ -14,8 +14,8 @@ STOCK = st.lists(st.integers(0, 500), min_size=1, max_size=32)
 def test_small_rests_are_picked_first_and_the_dock_last() -> None:
     place = Location("SHIRT", "main", 12, bins={"DOCK": 1, "B-02": 6, "A-01": 2, "PACKING": 2, "DAMAGED": 1})
     assert list(place.pickable) == ["A-01", "B-02", "DOCK"]
-    assert place.picks(4) == {"A-01": 2, "B-02": 2}
-    assert place.picks(4, "DOCK") == {"DOCK": 1, "A-01": 2, "B-02": 1}
+    assert place.picks(4) == {("A-01", ""): 2, ("B-02", ""): 2}
+    assert place.picks(4, "DOCK") == {("DOCK", ""): 1, ("A-01", ""): 2, ("B-02", ""): 1}
 
 
 @given(STOCK, st.integers(1, 32))

@@ -271,7 +271,10 @@ def departure(
     data = {**told.data, "shipment": shipment.number, "facility": shipment.facility, "needed": needed}
     event = replace(told, data=data)
     writes = [DynamoShipments(orders.table).put(shipment, left)]
-    writes += [inventory.dispatch(sku, shipment.facility, units, now) for sku, units in shipment.required.items()]
+    writes += [
+        inventory.dispatch(sku, shipment.facility, units, now, shipment.lots.get(sku))
+        for sku, units in shipment.required.items()
+    ]
     if left.label and left.label.tracker_id:
         writes.append(tracker(orders.table, left, left.label.tracker_id, now))
     if needed <= 0:

@@ -285,9 +285,9 @@ def pick_list(walk: Mapping[str, Any]) -> bytes:
             for each in stop["into"]
             if each["quantity"] > each["picked"]
         )
-        sheet.fitted(
-            120, sheet.y + 2.7, f"{stop['sku']}   {slots if len(walk['shipments']) > 1 else ''}", 7, 75, grey=_GREY
-        )
+        lot = " ".join(filter(None, (stop.get("lot") and f"lot {stop['lot']}", stop.get("expires"))))
+        told = "   ".join(filter(None, (stop["sku"], lot, slots if len(walk["shipments"]) > 1 else "")))
+        sheet.fitted(120, sheet.y + 2.7, told, 7, 75, grey=_GREY)
         sheet.rule(sheet.y + 6)
         sheet.y += 14
     return sheet.done()

@@ -27,6 +27,7 @@ from oms.fulfillment.shipments import (
     parse_shipment_id,
     shipment_from_item,
 )
+from oms.inventory.model import by_lot
 from oms.inventory.store import DynamoInventory
 from oms.orders.model import Event, Order
 from oms.orders.store import Change, DynamoOrders
@@ -125,7 +126,8 @@ class DropShip:
                 purchase=replace(seen.purchase, state="confirmed") if seen.purchase else None,
             )
             event = Event("PurchaseConfirmed", actor, "vendor", {"shipment": number, "facility": seen.facility})
-            return Change(order, event, [self.shipments.put(seen, after), *self._taken(seen)])
+            taken, lots = self._taken(seen)
+            return Change(order, event, [self.shipments.put(seen, replace(after, lots=lots)), *taken])
 
         change_with_shipments(self.orders, order_id, decide, now)
         telemetry.count("PurchasesConfirmed")
@@ -160,11 +162,16 @@ class DropShip:
         telemetry.count("PurchasesDeclined")
         telemetry.logger.warning("purchase_declined", shipment_id=shipment_id)
 
-    def _taken(self, parcel: Shipment) -> list[Write]:
-        """The actions that take a parcel's units from the vendor's shelves, as a pick would."""
-        now = self.clock()
-        places = {sku: self.inventory.location(sku, parcel.facility) for sku in parcel.required}
-        return [self.inventory.pick(places[sku], units, "", now) for sku, units in parcel.required.items()]
+    def _taken(self, parcel: Shipment) -> tuple[list[Write], dict[str, dict[str, int]]]:
+        """The actions that take a parcel's units from the vendor's shelves, as a pick would, and their lots by SKU."""
+        now, writes, lots = self.clock(), list[Write](), dict[str, dict[str, int]]()
+        for sku, units in parcel.required.items():
+            place = self.inventory.location(sku, parcel.facility)
+            taken = place.picks(units, keeps_until=now.date().isoformat())
+            writes.append(self.inventory.pick(place, taken, now))
+            if named := by_lot(taken):
+                lots[sku] = named
+        return writes, lots
 
 
 def declined_by(parcels: Sequence[Shipment]) -> frozenset[str]:

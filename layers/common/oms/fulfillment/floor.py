@@ -12,13 +12,15 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
-from oms.fulfillment.facilities import bins
 from oms.fulfillment.floorplan import floor_plan
+from oms.fulfillment.lots import NO_LOT, LotRead, chosen, lot_view, shelves_view, to_take
 from oms.fulfillment.packing import BoxTold, boxed, captured
 from oms.fulfillment.pausing import begun_anew
 from oms.fulfillment.putbacks import put_back
+from oms.fulfillment.recalling import note_parcel
 from oms.fulfillment.refusing import refusal, refuse_scan
 from oms.fulfillment.shipments import (
     DONE_IN,
@@ -30,12 +32,15 @@ from oms.fulfillment.shipments import (
     ShipmentStatus,
     Task,
     change_with_shipments,
+    lots_given_back,
+    lots_less,
     parse_shipment_id,
     shipment_from_item,
     units_of,
 )
+from oms.inventory.barcodes import read_barcode
 from oms.inventory.counting import asked_by_short
-from oms.inventory.model import DOCK, Location, Product
+from oms.inventory.model import DOCK, Location, Product, Shelf, by_lot
 from oms.inventory.movements import Loss, write_off
 from oms.inventory.store import DynamoInventory
 from oms.orders.backordering import queue_writes
@@ -78,11 +83,11 @@ class Scanned:
 
 @dataclass(frozen=True, slots=True)
 class WalkPart:
-    """What a walk has got for one parcel: units by SKU, the bins they came from, and the tote they are in."""
+    """What a walk has got for one parcel: by SKU, from which bin, of which lot and how many units; and in which
+    tote they are."""
 
     walk_id: str
-    got: Mapping[str, int]
-    bins: Mapping[str, str]
+    got: Mapping[str, Sequence[tuple[str, str, int]]]
     tote: str = ""
 
 
@@ -93,6 +98,7 @@ class Missing:
     sku: str
     quantity: int
     bin: str
+    lot: LotRead = NO_LOT
     cause: str = ""
     """What several parcels went short by."""
 
@@ -164,13 +170,13 @@ class Floor:
             if shipment and task and task.state == "open" and task.kind == kind:
                 current.append((shipment, task))
         skus = sorted({sku for shipment, _ in current for sku in shipment.required})
-        products, places = self.inventory.products(skus), bins(self.inventory, facility, skus)
-        return [_task_view(shipment, task.kind, products, places) for shipment, task in current]
+        products, places = self.inventory.products(skus), self.inventory.locations_at(facility, skus)
+        return [_task_view(shipment, task.kind, products, places, self.clock()) for shipment, task in current]
 
     def _shown(self, shipment: Shipment, kind: str) -> dict[str, Any]:
         skus = list(shipment.required)
-        products = self.inventory.products(skus)
-        return _task_view(shipment, kind, products, bins(self.inventory, shipment.facility, skus))
+        products, places = self.inventory.products(skus), self.inventory.locations_at(shipment.facility, skus)
+        return _task_view(shipment, kind, products, places, self.clock())
 
     # ---- working -------------------------------------------------------------------------------------------------
 
@@ -193,9 +199,10 @@ class Floor:
         """
         shipment_id, kind = parse_task_id(task)
         marker = hashlib.sha256(f"{kind}\x1f{key}".encode()).hexdigest()[:16] if key else ""
+        digest, scanned = scanned.digest(), _read(scanned)
         sku = scanned.sku or self.inventory.sku_of_barcode(scanned.barcode) or ""
-        counted = Scan(marker, scanned.digest(), sku, 0)
-        product = self.inventory.product(sku) if kind == "pack" and sku else None
+        counted = Scan(marker, digest, sku, 0)
+        product = self.inventory.product(sku) if sku else None
         track = product.track if product else ()
 
         def count(shipment: Shipment) -> Step | None:
@@ -221,8 +228,13 @@ class Floor:
                 )
             if marker:
                 after = replace(after, scans=(*after.scans, counted)[-_REMEMBERED_SCANS:])
-            taken = [self.inventory.pick(place, scanned.quantity, scanned.bin, self.clock())] if place else ()
-            return after, event, taken
+            if kind == "pack":
+                return after, event, [*self._packed_lot(after, sku, scanned, now)]
+            taken = {}
+            if place:
+                taken = self._picks(shipment, place, product, scanned, now)
+            writes = [self.inventory.pick(place, taken, now)] if place else []
+            return with_lots(after, sku, by_lot(taken)), event, writes
 
         shipment = self._work_on(shipment_id, count)
         required = shipment.required.get(counted.sku, 0)
@@ -243,6 +255,7 @@ class Floor:
         actor: str,
         *,
         bin: str = "",
+        lot: LotRead = NO_LOT,
         on_walks: bool = False,
         cause: str = "",
     ) -> dict[str, Any]:
@@ -250,9 +263,9 @@ class Floor:
 
         They leave the books at once with a movement that says why; the parcel stops, and the order's next run takes
         their like from wherever some are, or puts the order before a person. Somebody is asked to count the bin, once
-        a ``cause`` that several parcels may share. ``bin`` is where they were looked for; ``on_walks`` also stops a
-        parcel that other walks bring units of. Raises ``NotFound``, and ``Conflict`` when the
-        task is no open pick or has seen those units.
+        a ``cause`` that several parcels may share. ``bin`` and ``lot`` are what was looked for; ``on_walks`` also
+        stops a parcel that other walks bring units of. Raises ``NotFound``, and ``Conflict`` when the task is no open
+        pick or has seen those units.
         """
         shipment_id, kind = parse_task_id(task)
         if kind != "pick":
@@ -269,7 +282,7 @@ class Floor:
                     expected=_expected(shipment, kind),
                     scanned={"sku": sku, "quantity": quantity},
                 )
-            return self._without(order, shipment, Missing(sku, quantity, bin, cause), reason, actor)
+            return self._without(order, shipment, Missing(sku, quantity, bin, lot, cause), reason, actor)
 
         order_id, _ = parse_shipment_id(shipment_id)
         order = change_with_shipments(self.orders, order_id, missing, self.clock())
@@ -346,17 +359,40 @@ class Floor:
         out of their bins."""
         now, required = self.clock(), shipment.required
         picked, taken = dict(shipment.picked), list[Write]()
-        for sku, units in sorted(part.got.items()):
-            more = min(units, required.get(sku, 0) - picked.get(sku, 0))
+        for sku, got in sorted(part.got.items()):
+            more = min(sum(units for _, _, units in got), required.get(sku, 0) - picked.get(sku, 0))
             if more > 0:
-                place = self.inventory.location(sku, shipment.facility)
-                taken.append(self.inventory.pick(place, more, part.bins.get(sku, ""), now))
+                place = left = self.inventory.location(sku, shipment.facility)
+                chosen: Counter[Shelf] = Counter()
+                for name, lot, units in got:
+                    share = left.picks(min(units, more - chosen.total()), name, lot, now.date().isoformat())
+                    chosen.update(share)
+                    left = left.less(share)
+                taken.append(self.inventory.pick(place, chosen, now))
                 picked[sku] = picked.get(sku, 0) + more
+                shipment = with_lots(shipment, sku, by_lot(chosen))
         walks = tuple(each for each in shipment.walks if each != part.walk_id)
         walked = (*shipment.walked, part.walk_id)
         return replace(shipment, picked=picked, walks=walks, walked=walked, tote=part.tote or shipment.tote), taken
 
     # ---- inside --------------------------------------------------------------------------------------------------
+
+    def _picks(
+        self, shipment: Shipment, place: Location, product: Product | None, scanned: Scanned, now: datetime
+    ) -> dict[Shelf, int]:
+        """The shelf that scanned units come from. Raises ``Conflict`` when it is not one that the picker was told."""
+        if not place.lots:
+            return place.picks(scanned.quantity, scanned.bin)
+        remaining = shipment.required[place.sku] - shipment.picked.get(place.sku, 0)
+        told = {"sku": place.sku, "quantity": scanned.quantity, "lot": scanned.lot, "expires": scanned.expires}
+        what = {name: value for name, value in told.items() if value}
+        read = LotRead(scanned.lot, scanned.expires)
+        return chosen(place, product, remaining, scanned.quantity, scanned.bin, read, now, what)
+
+    def _packed_lot(self, shipment: Shipment, sku: str, scanned: Scanned, now: datetime) -> list[Write]:
+        """The action that notes which parcel got units of a lot; none when no lot was read."""
+        name = scanned.lot or scanned.expires
+        return [note_parcel(self.inventory, sku, name, shipment.shipment_id, now)] if name else []
 
     def _work_on(self, shipment_id: str, decide: Callable[[Shipment], Step | None]) -> Shipment:
         """Change a shipment: together with its order when there is an event, else alone."""
@@ -388,23 +424,38 @@ class Floor:
         picked = {name: min(units, required[name]) for name, units in kept.picked.items() if name in required}
         after = replace(kept.moved_to(ShipmentStatus.SHORT), picked=picked, task=_ended(shipment, "short"))
         back = {name: units - picked.get(name, 0) for name, units in shipment.picked.items()}
+        lots = lots_given_back(shipment, back)
+        place = self.inventory.location(sku, shipment.facility)
+        lot = next((key for there in place.lots.values() for key in there if missing.lot.names(key)), "")
+        after = replace(after, lots=lots_less(shipment, lots))
         cause = f"short:{shipment.shipment_id}:{shipment.version}"
         writes: list[Write] = [self.shipments.put(shipment, after)]
         writes += write_off(
             self.inventory,
-            Loss(sku, shipment.facility, quantity, freed.pop(sku, 0), back.get(sku, 0), missing.bin),
+            Loss(
+                sku,
+                shipment.facility,
+                quantity,
+                freed.pop(sku, 0),
+                back.get(sku, 0),
+                missing.bin,
+                lot,
+                lots.get(sku, {}),
+            ),
             reason=reason,
             actor=actor,
             cause=cause,
             now=now,
         )
         writes += [
-            self.inventory.deallocate(name, shipment.facility, units, now, picked=back.get(name, 0))
+            self.inventory.deallocate(
+                name, shipment.facility, units, now, picked=back.get(name, 0), lots=lots.get(name)
+            )
             for name, units in sorted(freed.items())
         ]
-        where = missing.bin or next(iter(self.inventory.location(sku, shipment.facility).picks(quantity)), DOCK)
+        where = missing.bin or next(iter(place.picks(quantity, lot=lot)), (DOCK, ""))[0]
         writes += asked_by_short(self.inventory, shipment.facility, where, sku, missing.cause or cause, actor, now)
-        writes += put_back(self.orders.table, shipment, back, now)
+        writes += put_back(self.orders.table, shipment, back, now, lots)
         oversold = {**order.oversold, sku: order.oversold.get(sku, 0) + quantity}
         again = begun_anew(replace(order, oversold=oversold))
         writes += queue_writes(self.inventory, order, again, now)
@@ -490,10 +541,45 @@ def _expected(shipment: Shipment, kind: str) -> list[dict[str, Any]]:
     ]
 
 
+def _read(scanned: Scanned) -> Scanned:
+    """The scan with what its barcode says of the unit."""
+    told = read_barcode(scanned.barcode)
+    return replace(
+        scanned,
+        barcode=told.code,
+        lot=scanned.lot or told.lot,
+        expires=scanned.expires or told.expires,
+        serial=scanned.serial or told.serial,
+    )
+
+
+def with_lots(shipment: Shipment, sku: str, lots: Mapping[str, int]) -> Shipment:
+    """The parcel with more picked units of known lots."""
+    if not lots:
+        return shipment
+    return replace(shipment, lots={**shipment.lots, sku: dict(Counter(shipment.lots.get(sku, {})) + Counter(lots))})
+
+
+def _from(shipment: Shipment, kind: str, sku: str, product: Product | None, place: Location, now: datetime) -> Any:
+    """Where units of a SKU are to be taken from: in a pick by bin and lot, while packing the lots that were picked."""
+    if kind == "pack":
+        return [{**lot_view(key), "quantity": units} for key, units in sorted(shipment.lots.get(sku, {}).items())]
+    if not place.lots:
+        return []
+    remaining = shipment.required[sku] - shipment.picked.get(sku, 0)
+    return shelves_view(to_take(place, product, remaining, now))
+
+
+def _bin_of(product: Product | None, place: Location, now: datetime) -> str | None:
+    """The bin to go to first; none for what nobody put away."""
+    name = next(iter(place.fefo(product.keeps_until(now) if product and place.lots else "")), (DOCK, ""))[0]
+    return name if name != DOCK else None
+
+
 def _task_view(
-    shipment: Shipment, kind: str, products: Mapping[str, Product], places: Mapping[str, str]
+    shipment: Shipment, kind: str, products: Mapping[str, Product], places: Mapping[str, Location], now: datetime
 ) -> dict[str, Any]:
-    task = shipment.task
+    task, nowhere = shipment.task, Location("", shipment.facility)
     return {
         "task_id": task_id(shipment.shipment_id, kind),
         "kind": kind,
@@ -512,7 +598,10 @@ def _task_view(
                 **entry,
                 "title": products[entry["sku"]].title if entry["sku"] in products else None,
                 "barcodes": list(products[entry["sku"]].barcodes) if entry["sku"] in products else [],
-                "bin": places.get(entry["sku"]),
+                "bin": _bin_of(products.get(entry["sku"]), places.get(entry["sku"], nowhere), now),
+                "lots": _from(
+                    shipment, kind, entry["sku"], products.get(entry["sku"]), places.get(entry["sku"], nowhere), now
+                ),
                 "track": list(products[entry["sku"]].track) if entry["sku"] in products else [],
             }
             for entry in _expected(shipment, kind)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from oms.inventory.forms import FACILITY_PATTERN, BinCode
+from oms.inventory.forms import FACILITY_PATTERN, BinCode, Day, LotCode
 from oms.inventory.model import STAGING
 from oms.orders.forms import Form, ShortText, Sku
 from oms.runtime.http import field_problem
 
 Units = Annotated[int, Field(ge=1, le=99_999)]
 Barcode = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,80}$")]
+Scan = Annotated[str, StringConstraints(pattern=r"^[\x1d\x21-\x7e]{1,120}$")]
+"""What a scanner sends: a GS1 element string has separators (FNC1) in it."""
 BinName = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{1,40}$")]
 ToteCode = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,31}$")]
@@ -24,18 +25,13 @@ Centimetres = Annotated[int, Field(ge=0, le=100_000)]
 class ScanForm(Form):
     """One item under the scanner, or several of them counted: by its barcode, or by its SKU where it has none."""
 
-    barcode: Barcode | None = None
+    barcode: Scan | None = None
     sku: Sku | None = None
     quantity: Units = 1
     bin: BinName | None = None
     serial: Barcode | None = None
-    lot: Barcode | None = None
-    expires: date | None = None
-
-    @field_validator("expires", mode="before")
-    @classmethod
-    def _is_a_day(cls, value: object) -> object:
-        return date.fromisoformat(value) if isinstance(value, str) and len(value) == 10 else value
+    lot: LotCode | None = None
+    expires: Day | None = None
 
     @model_validator(mode="after")
     def _names_one_item(self) -> ScanForm:
@@ -78,10 +74,12 @@ class PutBackForm(Form):
 
 
 class ShortForm(Form):
-    """Units that are not where they should be."""
+    """Units that are not where they should be, perhaps of a certain lot."""
 
     sku: Sku
     quantity: Units
+    lot: LotCode | None = None
+    expires: Day | None = None
     reason: ShortText
 
 
@@ -106,11 +104,13 @@ class WalkScanForm(Form):
     tote for a slot of the cart."""
 
     bin: BinName | None = None
-    barcode: Barcode | None = None
+    barcode: Scan | None = None
     sku: Sku | None = None
     quantity: Units = 1
     tote: ToteCode | None = None
     slot: Annotated[int, Field(ge=1, le=99)] | None = None
+    lot: LotCode | None = None
+    expires: Day | None = None
 
     @model_validator(mode="after")
     def _names_something(self) -> WalkScanForm:
@@ -124,11 +124,13 @@ class WalkScanForm(Form):
 
 
 class WalkShortForm(Form):
-    """Units that are not in their bin; a SKU without a bin has none here."""
+    """Units that are not in their bin, perhaps of a certain lot; a SKU without a bin has none here."""
 
     bin: BinName | None = None
     sku: Sku
     quantity: Units
+    lot: LotCode | None = None
+    expires: Day | None = None
     reason: ShortText
 
 

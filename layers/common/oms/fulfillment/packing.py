@@ -10,6 +10,7 @@ from typing import Any
 
 from oms.fulfillment.carrier import Parcel
 from oms.fulfillment.floorplan import Carton, FloorPlan
+from oms.fulfillment.lots import LotRead, lot_view
 from oms.fulfillment.refusing import refusal, refuse_scan
 from oms.fulfillment.shipments import Box, Capture, Shipment
 from oms.inventory.model import Product
@@ -103,7 +104,8 @@ def captured(shipment: Shipment, read: Capture, track: Sequence[str], now: datet
     """The parcel with what was read from these units, where their product asks for it.
 
     Raises ``Conflict``: ``capture_needed`` names what was not read, ``one_at_a_time`` since a serial number is one
-    unit's, ``serial_scanned`` for one that is in the parcel, ``expired`` for units that may not be sold any more.
+    unit's, ``serial_scanned`` for one that is in the parcel, ``expired`` for units that may not be sold any more,
+    ``wrong_lot`` for units of a lot that was not picked for the parcel.
     """
     told = {"serial": read.serial, "lot": read.lot, "expiry": read.expires}
     lacking = [what for what in track if not told[what]]
@@ -118,7 +120,21 @@ def captured(shipment: Shipment, read: Capture, track: Sequence[str], now: datet
         refuse_scan("expired", f"This expired on {read.expires}: put it into quarantine.", None, scanned)
     if not any(told.values()):
         return shipment
+    if (read.lot or read.expires) and not _was_picked(shipment, read):
+        picked = [{**lot_view(key), "quantity": units} for key, units in sorted(shipment.lots[read.sku].items())]
+        refuse_scan("wrong_lot", "Units of other lots were picked for this parcel.", picked, scanned)
     return replace(shipment, captures=(*shipment.captures, read))
+
+
+def _was_picked(shipment: Shipment, read: Capture) -> bool:
+    """Whether so many units of that lot were picked for the parcel and are not packed yet, as far as lots are known."""
+    lots = shipment.lots.get(read.sku, {})
+    if sum(lots.values()) < shipment.picked.get(read.sku, 0):
+        return True
+    wanted = LotRead(read.lot, read.expires)
+    room = sum(units for key, units in lots.items() if wanted.names(key))
+    packed = [each for each in shipment.captures if each.sku == read.sku]
+    return read.quantity + sum(each.quantity for each in packed if LotRead(each.lot, each.expires) == wanted) <= room
 
 
 def suggestion_view(shipment: Shipment, suggestion: Suggestion) -> dict[str, Any]:

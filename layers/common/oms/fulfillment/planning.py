@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from oms.fulfillment.floorplan import FloorPlan, MethodRule, Rules, Site
 from oms.fulfillment.picking.batching import Effort
@@ -16,8 +17,13 @@ from oms.runtime.clock import to_text
 MAX_PARCELS = 40
 """On one walk: each is written in the transaction that releases it, and read whenever somebody scans."""
 
-Place = tuple[str, str]
-"""Bin and SKU."""
+
+class Place(NamedTuple):
+    """Where units of a SKU are picked: the bin, and the lot (``lot_key``) where its units are told apart."""
+
+    bin: str
+    sku: str
+    lot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +44,8 @@ class Waiting:
     def bins(self) -> dict[str, int]:
         """Units by bin."""
         total: Counter[str] = Counter()
-        for (name, _), units in self.places.items():
-            total[name] += units
+        for place, units in self.places.items():
+            total[place.bin] += units
         return dict(total)
 
 
@@ -50,6 +56,7 @@ class PlannedStop:
     bin: str
     sku: str
     need: Mapping[str, int]
+    lot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,7 @@ class Arrangement:
 def method_of(waiting: Waiting, rules: Rules, site: Site | None) -> str:
     """The method of a parcel: that of the first rule which fits. Cluster carts need slots, waves a time to leave by,
     zones a parcel that lies in several; a parcel that no rule fits is picked alone."""
-    zones = {site.zone_of(name) for name, _ in waiting.places} - {""} if site else set()
+    zones = {site.zone_of(place.bin) for place in waiting.places} - {""} if site else set()
     for rule in rules.methods:
         if _fits(rule, waiting, len(zones)) and _possible(rule, waiting, rules, len(zones)):
             return rule.method
@@ -190,17 +197,17 @@ def _walks(method: str, members: Sequence[Waiting], planner: WalkPlanner, site: 
             need.setdefault(place, {})[member.shipment_id] = units
     zones: dict[str, list[Place]] = {}
     for place in need:
-        zone = site.zone_of(place[0]) if site and method == "zone" else ""
+        zone = site.zone_of(place.bin) if site and method == "zone" else ""
         zones.setdefault(zone, []).append(place)
     walks: list[PlannedWalk] = []
     for zone, places in sorted(zones.items()):
         # As one order that fits whatever the cart takes: the grouping is done, only the way is asked for.
-        known = [name for name, _ in places if site is None or site.scheme.spot(name)]
+        known = [each.bin for each in places if site is None or site.scheme.spot(each.bin)]
         planned = planner.plan([ShipmentPicks("way", dict.fromkeys(known, 1), 1)] if known else [])
         names = list(planned.walks[0].bins) if planned.walks else []
         rank = {name: number for number, name in enumerate(names)}
-        ordered = sorted(places, key=lambda place: (rank.get(place[0], len(rank)), place))
-        stops = tuple(PlannedStop(name, sku, need[name, sku]) for name, sku in ordered)
+        ordered = sorted(places, key=lambda place: (rank.get(place.bin, len(rank)), place))
+        stops = tuple(PlannedStop(place.bin, place.sku, need[place], place.lot) for place in ordered)
         walks.append(PlannedWalk(zone, stops, planned.walks[0].length if planned.walks else 0))
     return tuple(walks)
 

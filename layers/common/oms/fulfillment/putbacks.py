@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from oms.fulfillment.facilities import bins
+from oms.fulfillment.lots import lot_view
 from oms.fulfillment.shipments import Shipment
 from oms.fulfillment.walks import floor_key
 from oms.inventory.model import DOCK, Movement, Product
@@ -25,8 +26,15 @@ _ATTEMPTS = 12
 _WALK = "walk"
 
 
-def put_back(table: Table, shipment: Shipment, units: Mapping[str, int], now: datetime) -> list[Write]:
-    """The action that asks the warehouse to put ``units`` by SKU back; none when nothing was picked.
+def put_back(
+    table: Table,
+    shipment: Shipment,
+    units: Mapping[str, int],
+    now: datetime,
+    lots: Mapping[str, Mapping[str, int]] | None = None,
+) -> list[Write]:
+    """The action that asks the warehouse to put ``units`` by SKU back, of these ``lots`` by SKU; none when nothing was
+    picked.
 
     ``shipment`` is the parcel as it was read: its version makes the put-back one of its own.
     """
@@ -42,6 +50,7 @@ def put_back(table: Table, shipment: Shipment, units: Mapping[str, int], now: da
         "facility": shipment.facility,
         "shipment": shipment.number,
         "units": picked,
+        **({"lots": {sku: dict(by_lot) for sku, by_lot in lots.items()}} if lots else {}),
         "asked_at": to_text(now),
         "work_queue": f"{shipment.facility}#{QUEUE}",
         "work_rank": f"{to_text(now)}#{shipment.shipment_id}",
@@ -134,7 +143,9 @@ def _put_away(
     more than on the dock: they are left out."""
     facility, writes = item["facility"], list[Write]()
     for sku, stands in sorted(inventory.locations_at(facility, places).items()):
-        units = min(item["units"][sku], stands.bins.get(DOCK, 0))
+        known, there = item.get("lots", {}).get(sku, {}), stands.lots.get(DOCK, {})
+        lots = {key: min(count, there[key]) for key, count in known.items() if there.get(key)}
+        units = min(item["units"][sku] - sum(known.values()), stands.of_no_lot(DOCK)) + sum(lots.values())
         if not units or places[sku] == DOCK:
             continue
         movement = Movement(
@@ -149,6 +160,7 @@ def _put_away(
             key=f"putback:{item['putback_id']}:{sku}",
             at=now,
             cause=f"order:{item['pk'].removeprefix('ORDER#')}",
+            lots=lots,
         )
         writes += writes_of(inventory, Product(sku, "", 0, ""), movement, effect_of(movement, stands))
     return writes
@@ -166,7 +178,16 @@ def _view(item: Item, places: Mapping[str, str]) -> dict[str, Any]:
         "order_id": None if "walk_id" in item else item["pk"].removeprefix("ORDER#"),
         "shipment": item.get("shipment"),
         "walk_id": item.get("walk_id"),
-        "units": [{"sku": sku, "quantity": units, "bin": places.get(sku)} for sku, units in item["units"].items()],
+        "units": [
+            {"sku": sku, "quantity": units, "bin": places.get(sku), **_lots(item.get("lots", {}).get(sku, {}))}
+            for sku, units in item["units"].items()
+        ],
         "asked_at": item["asked_at"],
         "done_at": item.get("done_at"),
     }
+
+
+def _lots(units: Mapping[str, int]) -> dict[str, Any]:
+    """Units by lot, where any is known."""
+    told = [{**lot_view(key), "quantity": count} for key, count in sorted(units.items())]
+    return {"lots": told} if told else {}

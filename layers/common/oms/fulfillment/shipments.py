@@ -177,6 +177,8 @@ class Shipment:
     """The first collection that it can catch."""
     picked: Mapping[str, int] = field(default_factory=dict)
     packed: Mapping[str, int] = field(default_factory=dict)
+    lots: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Of the picked units, by SKU, those of each lot (``lot_key``)."""
     task: Task | None = None
     walks: tuple[str, ...] = ()
     """The walks that still have to bring units of it: while there are any, nobody picks it by its task."""
@@ -389,15 +391,42 @@ def freed_places(inventory: DynamoInventory, shipments: Sequence[Shipment], now:
     """The actions that set these parcels' units free, one for each SKU and facility; picked ones wait on the dock."""
     held: Counter[tuple[str, str]] = Counter()
     picked: Counter[tuple[str, str]] = Counter()
+    lots: dict[tuple[str, str], Counter[str]] = {}
     for shipment in shipments:
         for unit in shipment.units:
             held[unit.sku, shipment.facility] += unit.quantity
         for sku, units in shipment.picked.items():
             picked[sku, shipment.facility] += units
+        for sku, by_lot in shipment.lots.items():
+            lots.setdefault((sku, shipment.facility), Counter()).update(by_lot)
     return [
-        inventory.deallocate(sku, facility, quantity, now, picked=picked[sku, facility])
+        inventory.deallocate(sku, facility, quantity, now, picked=picked[sku, facility], lots=lots.get((sku, facility)))
         for (sku, facility), quantity in sorted(held.items())
     ]
+
+
+def lots_given_back(shipment: Shipment, back: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """By SKU, of which lots units are that a parcel gives ``back``: of no known one first, then what keeps longest."""
+    given: dict[str, dict[str, int]] = {}
+    for sku, units in back.items():
+        lots = shipment.lots.get(sku, {})
+        left = units - (shipment.picked.get(sku, 0) - sum(lots.values()))
+        for key in sorted(lots, reverse=True):
+            taken = min(left, lots[key])
+            if taken > 0:
+                given.setdefault(sku, {})[key] = taken
+                left -= taken
+    return given
+
+
+def lots_less(shipment: Shipment, given: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """A parcel's lots without these."""
+    kept = {
+        sku: {key: units - given.get(sku, {}).get(key, 0) for key, units in lots.items()}
+        for sku, lots in shipment.lots.items()
+    }
+    some = {sku: {key: units for key, units in lots.items() if units} for sku, lots in kept.items()}
+    return {sku: lots for sku, lots in some.items() if lots}
 
 
 # ---- items and views -------------------------------------------------------------------------------------------------
@@ -440,6 +469,7 @@ def shipment_to_item(shipment: Shipment) -> Item:
         "carrier_cutoff": shipment.carrier_cutoff,
         "picked": dict(shipment.picked),
         "packed": dict(shipment.packed),
+        "lots": {sku: dict(lots) for sku, lots in shipment.lots.items()},
         "task": task
         and {
             "kind": task.kind,
@@ -518,6 +548,7 @@ def shipment_from_item(item: Mapping[str, Any]) -> Shipment:
         created_at=item["created_at"],
         picked=item.get("picked", {}),
         packed=item.get("packed", {}),
+        lots=item.get("lots", {}),
         task=Task(**item["task"]) if "task" in item else None,
         scans=tuple(Scan(**scan) for scan in item.get("scans", [])),
         walks=tuple(item.get("walks", ())),

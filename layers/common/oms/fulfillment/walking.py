@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from oms.fulfillment.floor import Floor, WalkPart, task_id
+from oms.fulfillment.lots import NO_LOT, LotRead, lot_view, refuse_expired
 from oms.fulfillment.putbacks import put_back_of_walk
 from oms.fulfillment.refusing import refusal, refuse_scan
 from oms.fulfillment.shipments import Shipment, ShipmentStatus, shipment_from_item, shipment_key
 from oms.fulfillment.walks import DynamoWalks, Stop, Walk, WalkScan
 from oms.inventory import movements
+from oms.inventory.barcodes import read_barcode
 from oms.inventory.counting import asked_by_short
-from oms.inventory.model import Movement, Product
+from oms.inventory.model import Movement, Product, Shelf, lot_key, lot_of
 from oms.runtime import errors, telemetry
 from oms.runtime.dynamo import ConditionsFailed, Write
 
@@ -37,15 +39,18 @@ class WalkInput:
     quantity: int = 1
     tote: str = ""
     slot: int = 0
+    lot: str = ""
+    expires: str = ""
 
     def digest(self) -> str:
         """What must be equal for two scans with one key to be the same scan."""
-        told = (self.bin, self.sku, self.barcode, str(self.quantity), self.tote, str(self.slot))
+        told = (self.bin, self.sku, self.barcode, str(self.quantity), self.tote, str(self.slot), self.lot, self.expires)
         return hashlib.sha256("\x1f".join(told).encode()).hexdigest()[:16]
 
     def told(self) -> dict[str, Any]:
         """As a refusal repeats it."""
-        read = {"bin": self.bin, "sku": self.sku, "barcode": self.barcode, "tote": self.tote, "slot": self.slot}
+        names = ("bin", "sku", "barcode", "tote", "slot", "lot", "expires")
+        read = {name: getattr(self, name) for name in names}
         named = {name: value for name, value in read.items() if value}
         return {**named, "quantity": self.quantity} if self.sku or self.barcode else named
 
@@ -105,7 +110,9 @@ class Walking:
     def scan(self, walk_id: str, read: WalkInput, picker: str, key: str = "") -> dict[str, Any]:
         """Take one scan in. Raises ``NotFound``, ``IdempotencyKeyReused``, and ``Conflict`` with ``code``, ``expected``
         and ``scanned``."""
-        sku = read.sku or (self.floor.inventory.sku_of_barcode(read.barcode) or "" if read.barcode else "")
+        told = read_barcode(read.barcode)
+        read = replace(read, lot=read.lot or told.lot, expires=read.expires or told.expires)
+        sku = read.sku or (self.floor.inventory.sku_of_barcode(told.code) or "" if told.code else "")
         marker = hashlib.sha256(key.encode()).hexdigest()[:16] if key else ""
         answer: Mapping[str, Any] = {}
 
@@ -134,7 +141,10 @@ class Walking:
             walk = self._bound(walk, read)
         stop: Stop | None = None
         if sku:
-            walk, stop = walk.picked(sku, read.quantity, read.bin, read.tote, {**read.told(), "sku": sku})
+            lot = LotRead(read.lot, read.expires)
+            walk, stop = walk.picked(sku, read.quantity, read.bin, read.tote, {**read.told(), "sku": sku}, lot)
+            known = stop.lot or lot_key(read.lot, read.expires)
+            refuse_expired(known, self.floor.clock(), walk.expected(), read.told())
         elif read.bin:
             walk = walk.at_bin(read.bin)
         following = walk.next_stop()
@@ -145,7 +155,9 @@ class Walking:
             "picked": stop.picked if stop else None,
             "remaining": stop.remaining if stop else None,
             "walk_remaining": walk.remaining,
-            "next": {"bin": following.bin or None, "sku": following.sku} if following else None,
+            "next": {"bin": following.bin or None, "sku": following.sku, **lot_view(following.lot)}
+            if following
+            else None,
         }
 
     def _bound(self, walk: Walk, read: WalkInput) -> Walk:
@@ -157,15 +169,18 @@ class Walking:
 
     # ---- short and complete ------------------------------------------------------------------------------------------
 
-    def short(self, walk_id: str, name: str, sku: str, quantity: int, reason: str, picker: str) -> dict[str, Any]:
-        """Say that units are not in their bin.
+    def short(
+        self, walk_id: str, name: str, sku: str, quantity: int, reason: str, picker: str, lot: LotRead = NO_LOT
+    ) -> dict[str, Any]:
+        """Say that units, perhaps of a certain lot, are not in their bin.
 
-        Another bin of the house takes their place on the walk if it has so many; the missing ones leave the books then.
-        Otherwise the parcels that are least urgent go short and drop out, with what they have got: see ``Floor.short``.
-        Raises ``NotFound``, and ``Conflict`` (too_many) when that much is not to be picked there.
+        Another bin of the house, or another lot, takes their place on the walk if it has so many; the missing ones
+        leave the books then. Otherwise the parcels that are least urgent go short and drop out, with what they have
+        got: see ``Floor.short``. Raises ``NotFound``, and ``Conflict`` (too_many) when that much is not to be picked
+        there.
         """
         walk = self._on(walk_id, picker, lambda walk: walk)
-        stop = next((each for each in walk.stops if each.bin == name and each.sku == sku), None)
+        stop = _stop_of(walk, name, sku, lot)
         if stop is None or quantity > stop.remaining:
             left = stop.remaining if stop else 0
             raise refusal(
@@ -176,7 +191,7 @@ class Walking:
             )
         other = self._elsewhere(walk, stop, quantity)
         if other and self._adjusted(walk, stop, quantity, reason, picker):
-            after = self._on(walk_id, picker, lambda seen: _moved(seen, name, sku, quantity, other))
+            after = self._on(walk_id, picker, lambda seen: _moved(seen, stop, quantity, other))
             return {**self._view(after), "short": []}
         short: list[str] = []
         left, cause = quantity, f"walk:{_stands(walk, stop, quantity)}"
@@ -186,17 +201,30 @@ class Walking:
                 # What it has got is its own before it stops; whoever dies in between leaves a pick like any other.
                 self.floor.bring(shipment_id, part_of(walk, shipment_id), picker)
                 task = task_id(shipment_id, "pick")
-                self.floor.short(task, sku, units, reason, picker, bin=name, on_walks=True, cause=cause)
+                self.floor.short(
+                    task,
+                    sku,
+                    units,
+                    reason,
+                    picker,
+                    bin=name,
+                    lot=LotRead(*lot_of(stop.lot)),
+                    on_walks=True,
+                    cause=cause,
+                )
                 short.append(shipment_id)
                 left -= units
         after = self._on(walk_id, picker, lambda walk: walk)
         telemetry.logger.warning("walk_short", walk_id=walk_id, sku=sku, quantity=quantity, parcels=len(short))
         return {**self._view(after), "short": short}
 
-    def _elsewhere(self, walk: Walk, stop: Stop, quantity: int) -> str:
-        """Another bin of the house that has so many units; empty when none has."""
+    def _elsewhere(self, walk: Walk, stop: Stop, quantity: int) -> Shelf | None:
+        """Another bin or lot of the house that has so many units and may be picked; none when there is none."""
         place = self.floor.inventory.location(stop.sku, walk.facility)
-        return next((name for name, units in place.pickable.items() if name != stop.bin and units >= quantity), "")
+        product = self.floor.inventory.product(stop.sku) if place.lots else None
+        shelves = place.fefo(product.keeps_until(self.floor.clock()) if product else "")
+        here = (stop.bin, stop.lot)
+        return next((shelf for shelf, units in shelves.items() if shelf != here and units >= quantity), None)
 
     def _adjusted(self, walk: Walk, stop: Stop, quantity: int, reason: str, actor: str) -> bool:
         """Take units off the books that are not in their bin; False when all that are left have been promised. The
@@ -213,6 +241,7 @@ class Walking:
             key=f"short-{stands}",
             at=self.floor.clock(),
             cause=f"walk:{walk.walk_id}",
+            lots={stop.lot: quantity} if stop.lot else {},
         )
         try:
             inventory, now = self.floor.inventory, movement.at
@@ -328,19 +357,25 @@ class Walking:
 
 def _stands(walk: Walk, stop: Stop, quantity: int) -> str:
     """Names a short by the stop as it stood, so that a repeat is the same one."""
-    told = f"{walk.walk_id}|{stop.bin}|{stop.sku}|{stop.quantity}|{stop.picked}|{quantity}"
+    told = f"{walk.walk_id}|{stop.bin}|{stop.sku}|{stop.lot}|{stop.quantity}|{stop.picked}|{quantity}"
     return hashlib.sha256(told.encode()).hexdigest()[:24]
 
 
 def part_of(walk: Walk, shipment_id: str) -> WalkPart:
     """What a walk has got for one parcel."""
-    got, tote = walk.got_for(shipment_id), walk.totes.get(shipment_id, "")
-    return WalkPart(walk.walk_id, got, walk.bins_for(shipment_id), tote)
+    return WalkPart(walk.walk_id, walk.taken_for(shipment_id), walk.totes.get(shipment_id, ""))
 
 
-def _moved(walk: Walk, name: str, sku: str, quantity: int, other: str) -> Walk:
-    stop = next((each for each in walk.stops if each.bin == name and each.sku == sku), None)
-    return walk.moved(stop, min(quantity, stop.remaining), other) if stop else walk
+def _stop_of(walk: Walk, name: str, sku: str, lot: LotRead) -> Stop | None:
+    """The stop at a bin that something is said of: of the lot that was named, else one that is not done."""
+    found = [each for each in walk.stops if each.bin == name and each.sku == sku and lot.may_be(each.lot)]
+    return next((each for each in found if each.remaining), found[0] if found else None)
+
+
+def _moved(walk: Walk, short: Stop, quantity: int, other: Shelf) -> Walk:
+    which = (short.bin, short.sku, short.lot)
+    stop = next((each for each in walk.stops if (each.bin, each.sku, each.lot) == which), None)
+    return walk.moved(stop, min(quantity, stop.remaining), *other) if stop else walk
 
 
 def walk_view(walk: Walk, products: Mapping[str, Product]) -> dict[str, Any]:
@@ -370,6 +405,7 @@ def walk_view(walk: Walk, products: Mapping[str, Product]) -> dict[str, Any]:
                 "quantity": stop.quantity,
                 "picked": stop.picked,
                 "remaining": stop.remaining,
+                **lot_view(stop.lot),
                 "into": [
                     {
                         "slot": walk.slot(each),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from oms.fulfillment.lots import NO_LOT, LotRead, lot_view, require_lot
 from oms.fulfillment.refusing import refusal, refuse_scan
 from oms.runtime import errors
 from oms.runtime.clock import to_text
@@ -34,6 +35,8 @@ class Stop:
     sku: str
     need: Mapping[str, int]
     got: Mapping[str, int] = field(default_factory=dict)
+    lot: str = ""
+    """The lot to take (``lot_key``), where units are told apart."""
 
     @property
     def quantity(self) -> int:
@@ -119,12 +122,12 @@ class Walk:
         """The walk as it is, for whoever comes next."""
         return replace(self, picker="", lease_until="", at="")
 
-    def bins_for(self, shipment_id: str) -> dict[str, str]:
-        """The bin that each SKU of a parcel came from first."""
-        found: dict[str, str] = {}
+    def taken_for(self, shipment_id: str) -> dict[str, list[tuple[str, str, int]]]:
+        """By SKU of a parcel: from which bin, of which lot, and how many units it has got."""
+        found: dict[str, list[tuple[str, str, int]]] = {}
         for stop in self.stops:
-            if stop.got.get(shipment_id):
-                found.setdefault(stop.sku, stop.bin)
+            if units := stop.got.get(shipment_id, 0):
+                found.setdefault(stop.sku, []).append((stop.bin, stop.lot, units))
         return found
 
     def at_most(self, shipment_id: str, wanted: Mapping[str, int]) -> Walk:
@@ -181,13 +184,20 @@ class Walk:
         return replace(self, totes={**self.totes, shipment_id: tote})
 
     def picked(
-        self, sku: str, quantity: int, bin_name: str, tote: str, scanned: Mapping[str, Any]
+        self,
+        sku: str,
+        quantity: int,
+        bin_name: str,
+        tote: str,
+        scanned: Mapping[str, Any],
+        lot: LotRead = NO_LOT,
     ) -> tuple[Walk, Stop]:
         """The walk with units taken from a bin, and the stop after it. ``bin_name`` may be empty when one was scanned.
 
-        Raises ``Conflict`` (wrong_item, wrong_bin, bin_needed, too_many, tote_needed, wrong_tote).
+        Raises ``Conflict`` (wrong_item, wrong_bin, bin_needed, capture_needed, wrong_lot, too_many, tote_needed,
+        wrong_tote).
         """
-        stop = self._stop_for(sku, bin_name, scanned)
+        stop = self._stop_for(sku, bin_name, scanned, lot)
         if self.method == "cluster":
             wanted = [self._owner_of(tote, stop, scanned)]
         else:
@@ -210,8 +220,8 @@ class Walk:
         later = [stop for stop in walk.stops if stop.bin == name and stop.remaining]
         return replace(walk, stops=tuple([stop for stop in walk.stops if stop not in later] + later), at="")
 
-    def moved(self, stop: Stop, quantity: int, name: str) -> Walk:
-        """The walk with units of a stop to be taken from another bin instead, next."""
+    def moved(self, stop: Stop, quantity: int, name: str, lot: str = "") -> Walk:
+        """The walk with units of a stop to be taken from another bin, or of another lot, instead, next."""
         need, elsewhere, left = dict(stop.need), Counter[str](), quantity
         for shipment_id in reversed(self.shipments):
             if units := min(left, stop.owed(shipment_id)):
@@ -221,12 +231,12 @@ class Walk:
         kept = replace(stop, need={each: units for each, units in need.items() if units})
         stops = [each for each in self.stops if each != stop]
         where = self.stops.index(stop)
-        known = next((each for each in stops if each.bin == name and each.sku == stop.sku), None)
+        known = next((each for each in stops if (each.bin, each.sku, each.lot) == (name, stop.sku, lot)), None)
         if known:
             elsewhere.update(known.need)
             stops[stops.index(known)] = replace(known, need=dict(elsewhere))
         else:
-            stops.insert(where, Stop(name, stop.sku, dict(elsewhere)))
+            stops.insert(where, Stop(name, stop.sku, dict(elsewhere), lot=lot))
         return replace(self, stops=tuple([*stops[:where], kept, *stops[where:]] if kept.need else stops), at="")
 
     def remembering(self, scan: WalkScan) -> Walk:
@@ -243,11 +253,17 @@ class Walk:
         """The next stops that are not done."""
         waiting = [stop for stop in self.stops if stop.remaining]
         return [
-            {"bin": stop.bin or None, "sku": stop.sku, "quantity": stop.quantity, "remaining": stop.remaining}
+            {
+                "bin": stop.bin or None,
+                "sku": stop.sku,
+                "quantity": stop.quantity,
+                "remaining": stop.remaining,
+                **lot_view(stop.lot),
+            }
             for stop in waiting[:_SHOWN]
         ]
 
-    def _stop_for(self, sku: str, bin_name: str, scanned: Mapping[str, Any]) -> Stop:
+    def _stop_for(self, sku: str, bin_name: str, scanned: Mapping[str, Any], lot: LotRead) -> Stop:
         here = bin_name or self.at
         stops = [stop for stop in self.stops if stop.sku == sku]
         if not stops:
@@ -256,16 +272,16 @@ class Walk:
         waiting = [stop for stop in stops if stop.remaining]
         if not waiting:
             refuse_scan("too_many", f"All of {sku} has been picked.", self.expected(), scanned)
-        found = next((stop for stop in waiting if stop.bin == here), None)
-        if found:
-            return found
+        at_hand = [stop for stop in waiting if stop.bin == here]
+        if at_hand:
+            return at_hand[require_lot(sku, [stop.lot for stop in at_hand], lot, self.expected(), scanned)]
         if here:
             places = ", ".join(stop.bin or "no bin" for stop in waiting)
             told = f"{sku} is to be picked from {places}, not from {here}."
             refuse_scan("wrong_bin", told, self.expected(), {**scanned, "bin": here, "expected_bin": waiting[0].bin})
         if waiting[0].bin:
             refuse_scan("bin_needed", "Scan the bin before what is taken from it.", self.expected(), scanned)
-        return waiting[0]
+        return waiting[require_lot(sku, [stop.lot for stop in waiting], lot, self.expected(), scanned)]
 
     def _owner_of(self, tote: str, stop: Stop, scanned: Mapping[str, Any]) -> str:
         into = [
@@ -416,6 +432,7 @@ def walk_to_item(walk: Walk) -> Item:
                 "sku": stop.sku,
                 "need": {str(number[each]): units for each, units in stop.need.items()},
                 "got": {str(number[each]): units for each, units in stop.got.items()},
+                **({"lot": stop.lot} if stop.lot else {}),
             }
             for stop in walk.stops
         ],
@@ -456,7 +473,8 @@ def walk_from_item(item: Mapping[str, Any]) -> Walk:
         method=item["method"],
         shipments=shipments,
         stops=tuple(
-            Stop(stop["bin"], stop["sku"], by_parcel(stop["need"]), by_parcel(stop["got"])) for stop in item["stops"]
+            Stop(stop["bin"], stop["sku"], by_parcel(stop["need"]), by_parcel(stop["got"]), stop.get("lot", ""))
+            for stop in item["stops"]
         ),
         released=item["released"],
         rank=item["rank"],

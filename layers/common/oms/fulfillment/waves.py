@@ -16,12 +16,12 @@ from typing import Any
 from oms.fulfillment.facilities import facilities
 from oms.fulfillment.floor import Floor
 from oms.fulfillment.floorplan import FloorPlan, floor_plan
-from oms.fulfillment.planning import Arrangement, Release, Waiting, arrange
+from oms.fulfillment.planning import Arrangement, Place, Release, Waiting, arrange
 from oms.fulfillment.refusing import refusal
 from oms.fulfillment.shipments import DynamoShipments, Shipment, shipment_from_item, work_rank
 from oms.fulfillment.walking import Walking
 from oms.fulfillment.walks import DynamoWalks, Stop, Walk, floor_key
-from oms.inventory.model import DOCK
+from oms.inventory.model import DOCK, Shelf
 from oms.inventory.store import DynamoInventory
 from oms.orders.model import Payment
 from oms.orders.store import DynamoOrders
@@ -143,9 +143,13 @@ class PlanWork:
         found = self.orders.table.query_index("work", "work_queue = :queue", queue, limit=QUEUE_WINDOW)
         items = self.orders.table.batch_get([(item["pk"], item["sk"]) for item in found])
         shipments = [shipment for item in items if _free(shipment := shipment_from_item(item))]
-        skus = {sku for shipment in shipments for sku in shipment.required}
-        places = self.inventory.locations_at(request.facility, sorted(skus))
-        left = {sku: dict(place.pickable) for sku, place in places.items()}
+        skus = sorted({sku for shipment in shipments for sku in shipment.required})
+        places = self.inventory.locations_at(request.facility, skus)
+        tracked = [sku for sku, place in places.items() if place.lots]
+        products, now = self.inventory.products(tracked), self.clock()
+        left = {
+            sku: place.fefo(products[sku].keeps_until(now) if sku in products else "") for sku, place in places.items()
+        }
         ids = list(dict.fromkeys(shipment.order_id for shipment in shipments))
         orders = {order.order_id: order for order in self.orders.read_all(ids)}
         return [
@@ -326,22 +330,24 @@ class PlanWork:
         }
 
 
-def waiting_of(shipment: Shipment, left: Mapping[str, dict[str, int]]) -> Waiting:
-    """A parcel for the planner: what it still needs, from the bins as those before it ``left`` them. Units that no bin
-    has are looked for where the SKU was last, and a SKU that nobody put away is picked by eye."""
+def waiting_of(shipment: Shipment, left: Mapping[str, dict[Shelf, int]]) -> Waiting:
+    """A parcel for the planner: what it still needs, from the bins and lots as those before it ``left`` them. Units
+    that no bin has are looked for where the SKU was last, and a SKU that nobody put away is picked by eye."""
     needed = {sku: units - shipment.picked.get(sku, 0) for sku, units in shipment.required.items()}
-    places: dict[tuple[str, str], int] = {}
+    places: dict[Place, int] = {}
     for sku, units in needed.items():
-        bins = left.get(sku, {})
-        for name in list(bins):
-            taken = min(units, bins[name])
+        shelves = left.get(sku, {})
+        for shelf in list(shelves):
+            taken = min(units, shelves[shelf])
             if taken > 0:
-                places[_bin(name), sku] = places.get((_bin(name), sku), 0) + taken
-                bins[name] -= taken
+                place = Place(_bin(shelf[0]), sku, shelf[1])
+                places[place] = places.get(place, 0) + taken
+                shelves[shelf] -= taken
                 units -= taken
         if units > 0:
-            last = _bin(next(reversed(bins), DOCK))
-            places[last, sku] = places.get((last, sku), 0) + units
+            last = next(reversed(shelves), (DOCK, ""))
+            place = Place(_bin(last[0]), sku, last[1])
+            places[place] = places.get(place, 0) + units
     return Waiting(shipment.shipment_id, places, work_rank(shipment), shipment.codes)
 
 
@@ -389,7 +395,12 @@ def _drafts(
     shipments = tuple(told["shipments"])
     for part, walk in enumerate(told["walks"], start=1):
         stops = tuple(
-            Stop(stop["bin"], stop["sku"], {shipments[int(index)]: units for index, units in stop["need"].items()})
+            Stop(
+                stop["bin"],
+                stop["sku"],
+                {shipments[int(index)]: units for index, units in stop["need"].items()},
+                lot=stop.get("lot", ""),
+            )
             for stop in walk["stops"]
         )
         yield Walk(
@@ -423,6 +434,7 @@ def _release_to_item(release: Release) -> Item:
                         "bin": stop.bin,
                         "sku": stop.sku,
                         "need": {number[shipment_id]: units for shipment_id, units in stop.need.items()},
+                        **({"lot": stop.lot} if stop.lot else {}),
                     }
                     for stop in walk.stops
                 ],

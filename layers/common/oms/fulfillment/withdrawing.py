@@ -10,7 +10,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from oms.fulfillment.putbacks import put_back
-from oms.fulfillment.shipments import DynamoShipments, Shipment, ShipmentStatus, units_of
+from oms.fulfillment.shipments import (
+    DynamoShipments,
+    Shipment,
+    ShipmentStatus,
+    lots_given_back,
+    lots_less,
+    units_of,
+)
 from oms.inventory.store import DynamoInventory
 from oms.orders.model import Order
 from oms.runtime.clock import to_text
@@ -37,6 +44,8 @@ class Withdrawal:
     """A parcel ended or was replaced, so the run that knows it has to be followed by another."""
     returned: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Picked units by SKU and facility that leave packing."""
+    lots: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
+    """Those of them whose lot is known."""
     spare_label: bool = False
     """A parcel ended that a carrier knew already."""
 
@@ -69,7 +78,9 @@ def withdraw(
             for sku, quantity in order.lines[number - 1].units(units).items():
                 freed[sku, shipment.facility] += quantity
     found.writes += [
-        inventory.deallocate(sku, facility, units, now, picked=found.returned[sku, facility])
+        inventory.deallocate(
+            sku, facility, units, now, picked=found.returned[sku, facility], lots=found.lots.get((sku, facility))
+        )
         for (sku, facility), units in sorted((+freed).items())
     ]
     return found
@@ -92,9 +103,17 @@ def _shrink(
     required = smaller.required
     back = {sku: seen - min(seen, required.get(sku, 0)) for sku, seen in shipment.picked.items()}
     found.returned.update({(sku, shipment.facility): units for sku, units in back.items()})
-    found.writes += put_back(table, shipment, back, now)
+    lots = lots_given_back(shipment, back)
+    for sku, by_lot in lots.items():
+        found.lots.setdefault((sku, shipment.facility), Counter()).update(by_lot)
+    found.writes += put_back(table, shipment, back, now, lots)
     parcels = DynamoShipments(table)
-    smaller = replace(smaller, picked=_at_most(shipment.picked, required), packed=_at_most(shipment.packed, required))
+    smaller = replace(
+        smaller,
+        picked=_at_most(shipment.picked, required),
+        packed=_at_most(shipment.packed, required),
+        lots=lots_less(shipment, lots),
+    )
     if kept and shipment.status is not ShipmentStatus.PACKED:
         found.writes.append(parcels.put(shipment, smaller))
         return
@@ -113,6 +132,7 @@ def _shrink(
             packed={},
             task=None,
             scans=(),
+            captures=(),
             carrier_shipment_id="",
             ready_at="",
             created_at=to_text(now),

@@ -7,7 +7,9 @@ merchant's own. A code of one's own that happens to look like a GTIN is allowed 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 INTERNAL = "internal"
 KINDS = ("ean-8", "upc-a", "ean-13", "gtin-14", "isbn-10", "isbn-13", INTERNAL)
@@ -47,6 +49,41 @@ def _isbn(code: str, declared: str) -> str:
     if not isbn.is_valid(code) or len(code) != int(declared[-2:]):
         raise ValueError(f"{code} is not a valid {declared.upper()}")
     return declared
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a barcode says: the code to look the SKU up by, and perhaps of which unit or lot it is."""
+
+    code: str
+    lot: str = ""
+    expires: str = ""
+    serial: str = ""
+
+
+_SEPARATOR = "\x1d"
+_SYMBOLOGY = ("]C1", "]d2", "]Q3", "]e0")
+
+
+def read_barcode(code: str) -> Read:
+    """A barcode as it was scanned. A GS1 element string, as scanners send it or as it is printed beneath the bars,
+    ``(01)…(17)…(10)…``, also tells the lot, the expiry and the serial number; any other code is only itself."""
+    plain = code
+    if code.startswith(_SYMBOLOGY):
+        plain = code[3:]
+    elif code.startswith("(01)"):
+        plain = re.sub(r"\((\d{2,4})\)", rf"{_SEPARATOR}\1", code)
+    elif _SEPARATOR not in code:
+        return Read(code)
+    from stdnum import exceptions, gs1_128
+
+    try:
+        told = gs1_128.info(plain.strip(_SEPARATOR), separator=_SEPARATOR)
+    except (exceptions.ValidationError, ValueError):
+        return Read(code)
+    day = told.get("17") or told.get("15")
+    expires = day.isoformat() if day else ""
+    return Read(str(told.get("01", code)), str(told.get("10", "")), expires, str(told.get("21", "")))
 
 
 def claims(kinds: Mapping[str, str]) -> dict[str, str]:

@@ -122,6 +122,7 @@ def product_of(form: ProductForm, seen: Product | None) -> Product:
         else None,
         vendors=tuple(vendors),
         track=tuple(form.track),
+        min_life_days=form.min_life_days,
         hs_code=form.hs_code or "",
         origin_country=form.origin_country or "",
         kit={part.sku: part.quantity for part in form.kit},

@@ -46,10 +46,13 @@ class CountStock:
         found, more = alerts.queued(self.inventory, f"counts#{facility}", cursor, _PAGE)
         return {"counts": [_blind(item) for item in found], "next_cursor": more}
 
-    def found(self, count_id: str, sku: str, quantity: int, actor: str, key: str) -> dict[str, Any]:
+    def found(
+        self, count_id: str, sku: str, quantity: int, actor: str, key: str, lots: Mapping[str, int] | None = None
+    ) -> dict[str, Any]:
         """Write down what somebody counted, once a SKU; the answer says nothing of what was expected.
 
-        Raises ``NotFound``, and ``Conflict`` when that SKU was counted before or is not asked for.
+        Raises ``NotFound``, ``InvalidRequest`` when it has to be told how many of each lot, and ``Conflict`` when that
+        SKU was counted before or is not asked for.
         """
         now = self.clock()
 
@@ -69,6 +72,7 @@ class CountStock:
                 f"{cause}:{sku}",
                 now,
                 cause=cause,
+                lots=lots or {},
             )
             place = self.inventory.location(sku, item["facility"])
             expected = place.bins.get(item["bin"], 0)
@@ -98,7 +102,9 @@ class CountStock:
             put = self.inventory.table.put("count", after, "version = :seen", values={":seen": item["version"]})
             return _blind(after), [put, *writes]
 
-        told = {"count": count_id, "sku": sku, "quantity": quantity}
+        told: dict[str, Any] = {"count": count_id, "sku": sku, "quantity": quantity}
+        if lots:
+            told["lots"] = lots
         return operations.carry_out(self.inventory, "count-result", key, told, now, plan)
 
     def show(self, count_id: str) -> dict[str, Any]:

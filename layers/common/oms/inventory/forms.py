@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     AwareDatetime,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -16,7 +20,7 @@ from pydantic import (
 
 from oms.inventory.barcodes import kind_of
 from oms.inventory.finding import Search
-from oms.inventory.model import DOCK, STAGING
+from oms.inventory.model import DOCK, STAGING, lot_key
 from oms.orders.forms import Form, ShortText, Sku
 from oms.orders.pricing import CURRENCIES
 
@@ -35,6 +39,48 @@ def _of_the_shop(code: str) -> str:
 
 
 BinCode = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$"), AfterValidator(_of_the_shop)]
+
+
+def _day(value: object) -> object:
+    return date.fromisoformat(value) if isinstance(value, str) and len(value) == 10 else value
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+LotCode = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,80}$")]
+
+
+class LotForm(Form):
+    """Units of one lot: its number, the last day on which it may be sold, or both."""
+
+    lot: LotCode | None = None
+    expires: Day | None = None
+    quantity: Annotated[int, Field(ge=1, le=10_000_000)]
+
+    @property
+    def key(self) -> str:
+        return lot_key(self.lot or "", self.expires.isoformat() if self.expires else "")
+
+    @model_validator(mode="after")
+    def _names_a_lot(self) -> LotForm:
+        if not self.key:
+            raise ValueError("a lot needs its number, its expiry, or both")
+        return self
+
+
+def lots_told(lots: Sequence[LotForm]) -> dict[str, int]:
+    """Units by lot."""
+    total: Counter[str] = Counter()
+    for lot in lots:
+        total[lot.key] += lot.quantity
+    return dict(total)
+
+
+Lots = Annotated[list[LotForm], Field(max_length=50)]
+
+
+def _fit(lots: Sequence[LotForm], quantity: int) -> None:
+    if sum(lot.quantity for lot in lots) > abs(quantity):
+        raise ValueError("lots have more units than quantity")
 
 
 class PriceForm(Form):
@@ -73,7 +119,8 @@ class ProductForm(Form):
     """``PUT /products/{sku}``.
 
     A barcode of 8, 12, 13 or 14 digits must have its check digit, unless ``barcode_kinds`` declares it ``internal``.
-    ``track`` is what the floor must capture of every unit; ``hs_code`` and ``origin_country`` are for customs.
+    ``track`` is what the floor must capture of every unit; a lot that does not keep for ``min_life_days`` yet is not
+    sold. ``hs_code`` and ``origin_country`` are for customs.
     """
 
     sku: Sku
@@ -89,6 +136,7 @@ class ProductForm(Form):
         Annotated[list[Annotated[int, Field(ge=1, le=100_000)]], Field(min_length=3, max_length=3)] | None
     ) = None
     track: list[Literal["serial", "lot", "expiry"]] = Field(default_factory=list, max_length=3)
+    min_life_days: Annotated[int, Field(ge=0, le=3_650)] = 0
     hs_code: Annotated[str, StringConstraints(pattern=r"^[0-9]{6,12}$")] | None = None
     origin_country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
     vendors: list[VendorForm] = Field(default_factory=list, max_length=20)
@@ -166,7 +214,8 @@ class MovementForm(Form):
     """``POST /stock/movements``. ``adjust`` may be negative; ``count`` is what was found in the bin, zero included.
 
     ``put_away`` moves units from ``bin`` (else from where they lie) into ``to_bin``; ``release`` takes them out of
-    quarantine into ``bin``; ``scrap`` lets damaged units go. Units without a ``bin`` lie on the dock.
+    quarantine into ``bin``; ``scrap`` lets damaged units go. Units without a ``bin`` lie on the dock. ``lots`` are the
+    units by lot of a product that tracks them: what is not named there is of no known lot.
     """
 
     type: Literal[
@@ -188,10 +237,12 @@ class MovementForm(Form):
     bin: BinCode | None = None
     to_bin: BinCode | None = None
     retailer: ShortText | None = None
+    lots: Lots = Field(default_factory=list)
     reason: Reason
 
     @model_validator(mode="after")
     def _quantity_fits(self) -> MovementForm:
+        _fit(self.lots, self.quantity)
         if self.type == "adjust" and self.quantity == 0:
             raise ValueError("quantity of adjust must not be 0")
         if self.type == "count" and self.quantity < 0:
@@ -213,21 +264,30 @@ class TransferForm(Form):
     origin: Code
     target: Code
     bin: BinCode | None = None
+    lots: Lots = Field(default_factory=list)
     expected_at: AwareDatetime | None = None
     reason: Reason
 
     @model_validator(mode="after")
     def _goes_somewhere(self) -> TransferForm:
+        _fit(self.lots, self.quantity)
         if self.origin == self.target:
             raise ValueError("origin and target are the same: put_away moves units within a facility")
         return self
 
 
 class TransferReceiptForm(Form):
-    """``POST /stock/transfers/{id}/receipt``: what arrived, zero included."""
+    """``POST /stock/transfers/{id}/receipt``: what arrived, zero included. ``lots`` may stay away when everything that
+    was sent has arrived."""
 
     quantity: Units
     bin: BinCode | None = None
+    lots: Lots = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _lots_fit(self) -> TransferReceiptForm:
+        _fit(self.lots, self.quantity)
+        return self
 
 
 class CountForm(Form):
@@ -244,6 +304,12 @@ class CountResultForm(Form):
 
     sku: Sku
     quantity: Units
+    lots: Lots = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _lots_fit(self) -> CountResultForm:
+        _fit(self.lots, self.quantity)
+        return self
 
 
 class SupplyForm(Form):
@@ -283,6 +349,12 @@ class ReceiptForm(Form):
     quantity: Annotated[int, Field(ge=1, le=10_000_000)]
     facility: Code = "main"
     bin: BinCode | None = None
+    lots: Lots = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _lots_fit(self) -> ReceiptForm:
+        _fit(self.lots, self.quantity)
+        return self
 
 
 class CloseForm(Form):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 DOCK = "DOCK"
@@ -36,6 +37,8 @@ class Product:
     """The kind of each barcode (``inventory.barcodes``); a code that is not named here is the merchant's own."""
     track: tuple[str, ...] = ()
     """What the floor must capture of every unit: ``serial``, ``lot``, ``expiry``."""
+    min_life_days: int = 0
+    """Days that a lot must keep yet to be sold."""
     hs_code: str = ""
     """The customs tariff number: the six digits of the Harmonized System, or more of a country's own."""
     origin_country: str = ""
@@ -59,6 +62,15 @@ class Product:
     """The row that an import last wrote: with it, a row that comes twice is known."""
     version: int = 0
 
+    @property
+    def tracks_lots(self) -> bool:
+        """Whether its units are told apart by lot or expiry, in stock too."""
+        return "lot" in self.track or "expiry" in self.track
+
+    def keeps_until(self, now: datetime) -> str:
+        """The day that a lot must keep until if it is to be sold now."""
+        return (now + timedelta(days=self.min_life_days)).date().isoformat()
+
     def held_parts(self) -> Mapping[str, int]:
         """The parts that this kit holds on to; an archived one lets them go."""
         return {} if self.archived else self.kit
@@ -79,10 +91,40 @@ class Take:
     quantity: int
 
 
+def lot_key(lot: str, expires: str) -> str:
+    """A lot of a SKU as one text, in which the expiry stands first: texts sort as the lots expire."""
+    return f"{expires}#{lot}" if lot or expires else ""
+
+
+def lot_of(key: str) -> tuple[str, str]:
+    """The lot's number and its expiry; empty where it has none."""
+    expires, _, lot = key.partition("#")
+    return lot, expires
+
+
+def expires_before(key: str, day: str) -> bool:
+    """Whether a lot does not keep until a day. What has no expiry keeps for ever."""
+    return "" < lot_of(key)[1] < day
+
+
+Shelf = tuple[str, str]
+"""A bin, and a lot in it (``lot_key``); the lot is empty for units of which no lot is known."""
+
+
+def by_lot(taken: Mapping[Shelf, int]) -> dict[str, int]:
+    """Units by lot, without those of which none is known."""
+    total: Counter[str] = Counter()
+    for (_, key), units in taken.items():
+        if key:
+            total[key] += units
+    return dict(sorted(total.items()))
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """Units at one facility. ``on_hand`` is what is physically there, the sum of its ``bins``; ``allocated`` of it is
-    meant for parcels, ``damaged`` and ``quarantined`` of it cannot be sold."""
+    meant for parcels, ``damaged`` and ``quarantined`` of it cannot be sold. ``lots`` are the units of a bin by lot, as
+    far as they are known."""
 
     sku: str
     facility: str
@@ -91,6 +133,9 @@ class Location:
     damaged: int = 0
     bins: Mapping[str, int] = field(default_factory=dict)
     quarantined: int = 0
+    lots: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    spent: tuple[str, ...] = ()
+    """The attributes of lots that are gone."""
 
     @property
     def sound(self) -> int:
@@ -104,14 +149,45 @@ class Location:
         open_bins = [(name, units) for name, units in self.bins.items() if units > 0 and name not in _NOT_PICKED_FROM]
         return dict(sorted(open_bins, key=lambda entry: (entry[0] == DOCK, entry[1], entry[0])))
 
-    def picks(self, quantity: int, first: str = "") -> dict[str, int]:
-        """From which bins ``quantity`` units are taken, ``first`` before the others; fewer when there are fewer."""
-        chosen: dict[str, int] = {}
-        for name in sorted(self.pickable, key=lambda each: each != first):
-            units = min(quantity - sum(chosen.values()), self.bins[name])
+    def of_no_lot(self, name: str) -> int:
+        """Units in a bin of which no lot is known."""
+        return self.bins.get(name, 0) - sum(self.lots.get(name, {}).values())
+
+    def shelves(self, name: str) -> dict[Shelf, int]:
+        """The units in a bin by lot."""
+        units = {**self.lots.get(name, {}), "": self.of_no_lot(name)}
+        return {(name, key): count for key, count in units.items() if count > 0}
+
+    def fefo(self, keeps_until: str = "") -> dict[Shelf, int]:
+        """Units that a picker may take, in the order in which they should be: what expires first before what keeps
+        longer, and in the bins' order otherwise. Lots that do not keep until the day are left out."""
+        found = {shelf: units for name in self.pickable for shelf, units in self.shelves(name).items()}
+        kept = [shelf for shelf in found if not expires_before(shelf[1], keeps_until)]
+        return {shelf: found[shelf] for shelf in sorted(kept, key=lambda shelf: lot_of(shelf[1])[1] or "~")}
+
+    def picks(self, quantity: int, first: str = "", lot: str = "", keeps_until: str = "") -> dict[Shelf, int]:
+        """From which bins and lots ``quantity`` units are taken, ``lot`` in the bin ``first`` before the rest of the
+        lot, then that bin before the others, and what does not keep until the day last; fewer when there are fewer."""
+        chosen: dict[Shelf, int] = {}
+        stands = self.fefo()
+
+        def rank(shelf: Shelf) -> tuple[bool, bool, bool]:
+            return (bool(lot) and shelf[1] != lot, shelf[0] != first, expires_before(shelf[1], keeps_until))
+
+        for shelf in sorted(stands, key=rank):
+            units = min(quantity - sum(chosen.values()), stands[shelf])
             if units > 0:
-                chosen[name] = units
+                chosen[shelf] = units
         return chosen
+
+    def less(self, taken: Mapping[Shelf, int]) -> Location:
+        """The place without these units."""
+        bins, lots = dict(self.bins), {name: dict(units) for name, units in self.lots.items()}
+        for (name, key), units in taken.items():
+            bins[name] -= units
+            if key:
+                lots[name][key] -= units
+        return replace(self, bins=bins, lots=lots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +211,13 @@ class Movement:
     cause: str = "operator"
     party: str = ""
     """The retailer of consigned units."""
+    lots: Mapping[str, int] = field(default_factory=dict)
+    """Of the units, those of each lot (``lot_key``); of a ``count``, what was found of each."""
 
     def digest(self) -> str:
         """What must be equal for two requests with one key to be the same request."""
-        told = (self.kind, self.sku, str(self.quantity), self.facility, self.bin, self.to_bin, self.reason, self.party)
+        told = [self.kind, self.sku, str(self.quantity), self.facility, self.bin, self.to_bin, self.reason, self.party]
+        told += [f"{key}={units}" for key, units in sorted(self.lots.items())]
         return hashlib.sha256("\x1f".join(told).encode()).hexdigest()
 
     @property

@@ -7,14 +7,26 @@ comes in is offered to waiting orders first (``backorders``); what goes away mus
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from oms.inventory import backorders, supplies
-from oms.inventory.model import DAMAGED, DOCK, PACKING, QUARANTINE, Location, Movement, Product, spread
-from oms.inventory.store import DynamoInventory, bin_name, sku_key
+from oms.inventory.model import (
+    DAMAGED,
+    DOCK,
+    QUARANTINE,
+    Location,
+    Movement,
+    Product,
+    Shelf,
+    expires_before,
+    lot_of,
+    spread,
+)
+from oms.inventory.store import DynamoInventory, bin_name, on_shelves, sku_key, unnamed_seen, unpacked
 from oms.runtime import errors
 from oms.runtime.clock import to_text
 from oms.runtime.dynamo import ConditionsFailed, Contention, Item, Write
@@ -30,7 +42,9 @@ class Effect:
     place: Mapping[str, int]
     sellable: int = 0
     seen: Mapping[str, int] = field(default_factory=dict)
-    """Bins whose count must still be what it was."""
+    """Bins and lots whose count must still be what it was."""
+    spent: tuple[str, ...] = ()
+    """Lots that are gone and need not be remembered."""
 
 
 def move(inventory: DynamoInventory, movement: Movement, more: Sequence[Write] = ()) -> dict[str, Any]:
@@ -39,8 +53,8 @@ def move(inventory: DynamoInventory, movement: Movement, more: Sequence[Write] =
     receive and return_ add; adjust adds or removes; damage and quarantine set units aside, release takes them back
     from quarantine, scrap lets damaged ones go; count sets a bin to what was counted; put_away changes the bin; consign
     gives units to a retailer, who reports them sold (consign_sold) or sends them back (consign_return).
-    Raises ``NotFound`` for an unknown SKU, ``Conflict`` when units are not there or promised already, and
-    ``IdempotencyKeyReused``.
+    Raises ``NotFound`` for an unknown SKU, ``InvalidRequest`` when lots have to be told, ``Conflict`` when units are
+    not there or promised already, and ``IdempotencyKeyReused``.
     """
     product = stocked(inventory, movement.sku)
     for attempt in range(_ATTEMPTS):
@@ -78,54 +92,118 @@ def stocked(inventory: DynamoInventory, sku: str) -> Product:
 
 def effect_of(movement: Movement, place: Location) -> Effect:
     """What a movement changes at a place that stands so. Raises ``Conflict`` when the bins have too few units."""
-    quantity, home = movement.quantity, bin_name(movement.bin or DOCK)
+    quantity, home = movement.quantity, movement.bin or DOCK
     match movement.kind:
         case "receive" | "return" | "transfer_in" | "consign_return":
-            return Effect({"on_hand": quantity, "unallocated": quantity, home: quantity}, quantity)
+            counters = {"on_hand": quantity, "unallocated": quantity}
+            return Effect(counters | _into(home, movement), quantity, spent=place.spent)
         case "return_quarantined":
-            return Effect({"on_hand": quantity, "quarantined": quantity, bin_name(QUARANTINE): quantity})
+            counters = {"on_hand": quantity, "quarantined": quantity}
+            return Effect(counters | _into(QUARANTINE, movement), spent=place.spent)
         case "adjust" if quantity > 0:
-            return Effect({"on_hand": quantity, "unallocated": quantity, home: quantity}, quantity)
+            counters = {"on_hand": quantity, "unallocated": quantity}
+            return Effect(counters | _into(home, movement), quantity, spent=place.spent)
         case "consign_sold":
             return Effect({})
         case "adjust" | "transfer_out" | "consign":
             units = abs(quantity)
-            return Effect({"on_hand": -units, "unallocated": -units, **_out_of(place, movement, units)}, -units)
+            out, seen = _out_of(place, movement, units)
+            return Effect({"on_hand": -units, "unallocated": -units, **out}, -units, seen)
         case "damage":
-            counters = {"damaged": quantity, "unallocated": -quantity, bin_name(DAMAGED): quantity}
-            return Effect({**counters, **_out_of(place, movement, quantity)}, -quantity)
+            out, seen = _out_of(place, movement, quantity)
+            counters = {"damaged": quantity, "unallocated": -quantity}
+            return Effect({**counters, **_into(DAMAGED, movement), **out}, -quantity, seen)
         case "quarantine":
-            counters = {"quarantined": quantity, "unallocated": -quantity, bin_name(QUARANTINE): quantity}
-            return Effect({**counters, **_out_of(place, movement, quantity)}, -quantity)
+            out, seen = _out_of(place, movement, quantity)
+            counters = {"quarantined": quantity, "unallocated": -quantity}
+            return Effect({**counters, **_into(QUARANTINE, movement), **out}, -quantity, seen)
         case "release":
-            counters = {"quarantined": -quantity, "unallocated": quantity, bin_name(QUARANTINE): -quantity}
-            return Effect({**counters, home: quantity}, quantity)
+            out, seen = _out_of_staging(place, movement, QUARANTINE)
+            counters = {"quarantined": -quantity, "unallocated": quantity}
+            return Effect({**counters, **out, **_into(home, movement)}, quantity, seen)
         case "scrap":
-            return Effect({"on_hand": -quantity, "damaged": -quantity, bin_name(DAMAGED): -quantity})
+            out, seen = _out_of_staging(place, movement, DAMAGED)
+            return Effect({"on_hand": -quantity, "damaged": -quantity, **out}, seen=seen)
         case "put_away":
-            moved = _out_of(place, movement, quantity)
-            return Effect({**moved, bin_name(movement.to_bin): moved.get(bin_name(movement.to_bin), 0) + quantity})
+            moved, seen = _out_of(place, movement, quantity)
+            for name, units in _into(movement.to_bin, movement).items():
+                moved[name] = moved.get(name, 0) + units
+            return Effect(moved, seen=seen)
         case "count":
-            lies = place.bins.get(movement.bin or DOCK, 0)
-            delta = quantity - lies
             # What was counted is only right about the units that were there when the difference was worked out.
-            return Effect({"on_hand": delta, "unallocated": delta, home: delta}, delta, {home: lies})
+            lies = on_shelves(place.shelves(home))
+            found = _into(home, movement)
+            seen = {bin_name(home): 0, **dict.fromkeys(found, 0), **lies}
+            changes = {name: found.get(name, 0) - units for name, units in seen.items()}
+            delta = changes[bin_name(home)]
+            return Effect({"on_hand": delta, "unallocated": delta, **changes}, delta, seen, place.spent)
         case _:
             raise ValueError(f"there is no movement {movement.kind}")
 
 
-def _out_of(place: Location, movement: Movement, units: int) -> dict[str, int]:
-    """The bins that give units away: the one that was named and no other, else as a picker would take them."""
-    if movement.bin:
-        held = place.pickable.get(movement.bin, 0)
-        taken = {movement.bin: min(units, held)}
-    else:
-        taken = place.picks(units)
-        held = sum(taken.values())
-    if held < units:
-        where = f"Bin {movement.bin} of {movement.facility}" if movement.bin else movement.facility
-        raise errors.Conflict(f"{where} has {held} units of {movement.sku}.", extra={"available": held})
-    return {bin_name(name): -count for name, count in taken.items()}
+def _into(name: str, movement: Movement) -> dict[str, int]:
+    """The change of the bin that a movement's units come into."""
+    unnamed = abs(movement.quantity) - sum(movement.lots.values())
+    return on_shelves({(name, ""): unnamed, **{(name, key): units for key, units in movement.lots.items()}})
+
+
+def _out_of(place: Location, movement: Movement, units: int) -> tuple[dict[str, int], dict[str, int]]:
+    """The bins that give units away, and what must still stand: the one that was named and no other, else as a picker
+    would take them; of the lots that were named, and otherwise of no known lot."""
+    taken: dict[Shelf, int] = {}
+    for key, wanted in {"": units - sum(movement.lots.values()), **movement.lots}.items():
+        left = wanted
+        for (name, lot), there in place.fefo().items():
+            if lot == key and name == (movement.bin or name):
+                taken[name, lot] = min(left, there)
+                left -= taken[name, lot]
+        if left:
+            raise _lacking(place, movement, key, wanted - left)
+    return on_shelves(taken, -1), unnamed_seen(place, taken)
+
+
+def _lacking(place: Location, movement: Movement, key: str, held: int) -> errors.DomainError:
+    where = f"Bin {movement.bin} of {movement.facility}" if movement.bin else movement.facility
+    lot, expires = lot_of(key)
+    what = " ".join((f"lot {lot}" * bool(lot), f"expiring {expires}" * bool(expires))).strip()
+    told = f"{where} has {held} units of {movement.sku}{f', {what}' if what else ''}."
+    others = {name: lots for name, lots in place.lots.items() if name == (movement.bin or name)}
+    if not key and any(key for lots in others.values() for key in lots):
+        told = f"{where} has {held} units of {movement.sku} of which no lot is known: name the lots."
+    return errors.Conflict(told, extra={"available": held})
+
+
+def _out_of_staging(place: Location, movement: Movement, name: str) -> tuple[dict[str, int], dict[str, int]]:
+    """The same for a bin that units are set aside in."""
+    unnamed = movement.quantity - sum(movement.lots.values())
+    if place.lots.get(name) and unnamed > place.of_no_lot(name):
+        raise _lacking(place, movement, "", place.of_no_lot(name))
+    taken = {(name, ""): unnamed, **{(name, key): units for key, units in movement.lots.items()}}
+    return on_shelves(taken, -1), unnamed_seen(place, taken)
+
+
+_COMES_IN = frozenset({"receive", "return", "return_quarantined", "transfer_in", "consign_return", "adjust"})
+_FOR_SALE = frozenset({"receive", "return", "adjust", "release"})
+_SHELVED = frozenset({"receive", "return", "transfer_in", "consign_return", "adjust", "release", "count"})
+
+
+def require_lots(product: Product, movement: Movement) -> None:
+    """Raises ``InvalidRequest`` unless what comes in of a product that tracks lots says of which, as its ``track``
+    asks, and keeps long enough to be taken in for sale."""
+    comes = movement.kind in _COMES_IN and movement.quantity > 0
+    if product.tracks_lots and (comes or movement.kind == "count"):
+        asked = [what for what in ("lot", "expiry") if what in product.track]
+        told = [dict(zip(("lot", "expiry"), lot_of(key), strict=True)) for key in movement.lots]
+        named = sum(movement.lots.values())
+        if named != movement.quantity or any(not each[what] for each in told for what in asked):
+            what = " and ".join(asked)
+            need = f"{movement.sku} needs the {what} of every unit; {named} of {movement.quantity} have a lot"
+            raise errors.InvalidRequest("See errors for what to change.", fields=[("lots", need)])
+    today = movement.at.date().isoformat()
+    expired = [key for key in movement.lots if expires_before(key, today)]
+    if expired and movement.kind in _FOR_SALE and movement.quantity > 0:
+        told_day = f"expired on {lot_of(expired[0])[1]}: it cannot be taken in for sale"
+        raise errors.InvalidRequest("See errors for what to change.", fields=[("lots", told_day)])
 
 
 def record_of(movement: Movement, effect: Effect) -> dict[str, Any]:
@@ -145,21 +223,26 @@ def record_of(movement: Movement, effect: Effect) -> dict[str, Any]:
         "cause": movement.cause,
         "actor": movement.actor,
         "at": to_text(movement.at),
+        **({"lots": dict(movement.lots)} if movement.lots else {}),
     }
 
 
 def writes_of(inventory: DynamoInventory, product: Product, movement: Movement, effect: Effect) -> list[Write]:
     """The actions of a movement with its journal entry, for whoever makes it part of a larger transaction.
 
-    The journal's ``journal`` label fails when this movement was made before.
+    The journal's ``journal`` label fails when this movement was made before. Raises ``InvalidRequest`` when lots have
+    to be told.
     """
+    require_lots(product, movement)
     writes = [journal(inventory, record_of(movement, effect))]
     if any(effect.place.values()) or effect.seen:
-        writes.append(
-            inventory.place(
-                "place", movement.sku, movement.facility, effect.place, movement.at, seen=effect.seen or None
-            )
+        seen, at = effect.seen or None, movement.at
+        place = inventory.place(
+            "place", movement.sku, movement.facility, effect.place, at, seen=seen, spent=effect.spent
         )
+        writes.append(place)
+    if movement.kind in _SHELVED and movement.quantity > 0 and any(lot_of(key)[1] for key in movement.lots):
+        writes.append(inventory.look_at_expiry(movement.sku, movement.at))
     if movement.kind in supplies.CONSIGNED:
         writes.append(supplies.consigned(inventory, movement))
     return writes + _promise(inventory, product, effect.sellable, f"movement:{movement.kind}", movement.at)
@@ -196,7 +279,7 @@ def refuse_if_missing(movement: Movement, effect: Effect, failed: ConditionsFail
     lacking = [name for name, change in effect.place.items() if change < 0 and stands.get(name, 0) < -change]
     if any(stands.get(name, 0) != units for name, units in effect.seen.items()) or not lacking:
         return
-    if any(name.startswith("bin#") for name in lacking) and not movement.bin and movement.kind not in _FROM_STAGING:
+    if any("#" in name for name in lacking) and not movement.bin and movement.kind not in _FROM_STAGING:
         return  # The bins changed since they were read: look again.
     raise errors.Conflict(f"{movement.facility} does not have that many free units of {movement.sku}.")
 
@@ -240,20 +323,33 @@ def return_units(
     actor: str,
     now: datetime,
     bin: str = "",
+    lots: Mapping[str, int] | None = None,
 ) -> list[Write]:
     """The actions that take back what a customer sent: to ``stock`` (sold again, waiting orders first) or to
     ``quarantine`` (kept apart until it is released or scrapped).
 
     ``cause`` names the return and its line: with one cause, a SKU comes back once, whatever is retried. The actions
     fail with ``ConditionsFailed``: ``journal`` when it came back before, anything else when somebody came between
-    (call this again: it reads anew). One transaction takes each SKU once. Raises ``NotFound`` and, for a kit,
-    ``Conflict``: return its parts.
+    (call this again: it reads anew). One transaction takes each SKU once. Raises ``NotFound``, ``InvalidRequest`` when
+    ``lots`` have to be told, and, for a kit, ``Conflict``: return its parts.
     """
     kind = {"stock": "return", "quarantine": "return_quarantined"}[to]
     # The journal's key holds the time, so the marker is what makes the movement happen once.
-    movement = Movement(kind, sku, quantity, facility, bin, reason, actor, f"{cause}:{sku}:{to}", now, cause=cause)
+    movement = Movement(
+        kind,
+        sku,
+        quantity,
+        facility,
+        bin,
+        reason,
+        actor,
+        f"{cause}:{sku}:{to}",
+        now,
+        cause=cause,
+        lots=lots or {},
+    )
     product = stocked(inventory, sku)
-    effect = effect_of(movement, Location(sku, facility))
+    effect = effect_of(movement, inventory.location(sku, facility) if lots else Location(sku, facility))
     marker = _marker(inventory, movement, record_of(movement, effect))
     return [Write("journal", marker.action), *writes_of(inventory, product, movement, effect)]
 
@@ -269,40 +365,49 @@ class Loss:
     freed: int = 0
     picked: int = 0
     bin: str = ""
+    lot: str = ""
+    picked_lots: Mapping[str, int] = field(default_factory=dict)
 
 
 def write_off(
     inventory: DynamoInventory, loss: Loss, *, reason: str, actor: str, cause: str, now: datetime
 ) -> list[Write]:
-    """The actions that take a loss off the books, out of the bin where it was looked for, with the movement that says
-    why. Raises ``Conflict`` when no bin has that many units."""
+    """The actions that take a loss off the books, out of the bin and lot where it was looked for, with the movement
+    that says why. Units that nobody may pick because their lot does not keep are not lost: they go into quarantine.
+    Raises ``Conflict`` when no bin has that many units."""
     place = inventory.location(loss.sku, loss.facility)
-    taken = place.picks(loss.quantity, loss.bin)
+    product = inventory.product(loss.sku) if place.lots else None
+    until = product.keeps_until(now) if product else ""
+    taken = place.picks(loss.quantity, loss.bin, loss.lot, until)
     if sum(taken.values()) < loss.quantity:
         raise errors.Conflict(f"The bins of {loss.facility} have {sum(taken.values())} units of {loss.sku}.")
-    changes: dict[str, int] = {
-        "on_hand": -loss.quantity,
-        "allocated": -loss.quantity - loss.freed,
-        "unallocated": loss.freed,
-        **{bin_name(name): -units for name, units in taken.items()},
-    }
-    if loss.picked:
-        changes[bin_name(PACKING)] = -loss.picked
-        changes[bin_name(DOCK)] = changes.get(bin_name(DOCK), 0) + loss.picked
+    expired = {(QUARANTINE, key): units for (_, key), units in taken.items() if expires_before(key, until)}
+    gone = loss.quantity - sum(expired.values())
+    changes = Counter(
+        {
+            "on_hand": -gone,
+            "quarantined": loss.quantity - gone,
+            "allocated": -loss.quantity - loss.freed,
+            "unallocated": loss.freed,
+        }
+    )
+    for each in (on_shelves(taken, -1), on_shelves(expired), unpacked(loss.picked, loss.picked_lots)):
+        changes.update(each)
     record = {
         "movement_id": hashlib.sha256(f"{cause}\x1f{loss.sku}".encode()).hexdigest()[:20],
         "type": "short",
         "sku": loss.sku,
         "quantity": loss.quantity,
         "change": -loss.quantity,
-        "on_hand": -loss.quantity,
+        "on_hand": -gone,
         "facility": loss.facility,
-        "bin": next(iter(taken), ""),
+        "bin": next(iter(taken), ("", ""))[0],
         "to_bin": "",
         "reason": reason,
         "cause": cause,
         "actor": actor,
         "at": to_text(now),
     }
-    place_write = inventory.place(f"write off {loss.sku}", loss.sku, loss.facility, changes, now)
+    label, seen = f"write off {loss.sku}", unnamed_seen(place, taken) or None
+    place_write = inventory.place(label, loss.sku, loss.facility, changes, now, seen=seen)
     return [place_write, journal(inventory, record)]

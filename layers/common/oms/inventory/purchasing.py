@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from oms.inventory import alerts, movements, operations, supplies
-from oms.inventory.model import Location, Movement
+from oms.inventory.model import Movement
 from oms.inventory.store import DynamoInventory
 from oms.runtime import errors
 from oms.runtime.clock import Clock, to_text
@@ -26,6 +26,7 @@ class Receipt:
     quantity: int
     facility: str
     bin: str
+    lots: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,8 @@ class PurchaseStock:
 
     def receive(self, purchase_id: str, receipt: Receipt, actor: str, key: str) -> dict[str, Any]:
         """Take in units of one line, waiting orders first; more than was ordered is taken in and told as well. With the
-        last line the purchase closes. Raises ``NotFound``, and ``Conflict`` when it is closed or has no such line."""
+        last line the purchase closes. Raises ``NotFound``, ``InvalidRequest`` when lots have to be told, and
+        ``Conflict`` when it is closed or has no such line."""
         now = self.clock()
 
         def plan() -> operations.Step:
@@ -94,15 +96,16 @@ class PurchaseStock:
                 f"{cause}:{key}",
                 now,
                 cause=cause,
+                lots=receipt.lots,
             )
-            effect = movements.effect_of(movement, Location(receipt.sku, receipt.facility))
+            effect = movements.effect_of(movement, self.inventory.location(receipt.sku, receipt.facility))
             return _view(after), [
                 self._put(item, after),
                 self._supply(after, receipt.sku),
                 *movements.writes_of(self.inventory, product, movement, effect),
             ]
 
-        told = {"purchase": purchase_id, **{name: getattr(receipt, name) for name in Receipt.__slots__}}
+        told = {"purchase": purchase_id, **_told(receipt)}
         return operations.carry_out(self.inventory, "purchase-receipt", key, told, now, plan)
 
     def close(self, purchase_id: str, reason: str, actor: str, key: str) -> dict[str, Any]:
@@ -150,6 +153,12 @@ class PurchaseStock:
         if item["state"] != "open":
             raise errors.Conflict("This purchase is closed.")
         return item
+
+
+def _told(receipt: Receipt) -> dict[str, Any]:
+    """A receipt as it was told; lots only where there are any."""
+    told = {name: getattr(receipt, name) for name in Receipt.__slots__}
+    return told if receipt.lots else {name: value for name, value in told.items() if name != "lots"}
 
 
 def _view(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from oms.inventory.barcodes import INTERNAL, claims, lookup_key
 from oms.inventory.finding import entries
-from oms.inventory.model import DOCK, PACKING, Listing, Location, Movement, Product, Take
+from oms.inventory.model import DOCK, PACKING, Listing, Location, Movement, Product, Shelf, Take
 from oms.runtime import errors
 from oms.runtime.clock import from_text, to_text
 from oms.runtime.dynamo import MAX_ACTIONS, ConditionsFailed, Contention, Item, Table, Write
@@ -68,6 +68,15 @@ class StockLevel:
 def sku_key(sku: str) -> str:
     """The partition of everything about a SKU."""
     return f"SKU#{sku}"
+
+
+EXPIRING = "expiring"
+"""The queue of SKUs by when to look at their lots."""
+
+
+def expiry_key(sku: str) -> tuple[str, str]:
+    """Where it stands when to look at a SKU's lots."""
+    return sku_key(sku), "EXPIRY"
 
 
 NET = "net_"
@@ -180,6 +189,7 @@ class DynamoInventory:
             "dimensions_mm": list(product.dimensions_mm) if product.dimensions_mm else None,
             "vendors": [dict(vendor) for vendor in product.vendors],
             "track": list(product.track),
+            "min_life_days": product.min_life_days,
             "hs_code": product.hs_code,
             "origin_country": product.origin_country,
             "kit": dict(product.kit),
@@ -224,6 +234,8 @@ class DynamoInventory:
             # What channels may show has changed without any stock moving: the stream carries this to them.
             offer = {"pk": pk, "sk": "OFFER", "entity": "offer", "sku": product.sku, "changed_at": to_text(now)}
             writes.append(self.table.put("offer", offer, None))
+        if seen and seen.min_life_days != product.min_life_days:
+            writes.append(self.look_at_expiry(product.sku, now))
         return writes + self._entry_writes(product, seen)
 
     def _entry_writes(self, product: Product, seen: Product | None) -> list[Write]:
@@ -380,40 +392,63 @@ class DynamoInventory:
         now: datetime,
         *,
         seen: Mapping[str, int] | None = None,
+        spent: Sequence[str] = (),
     ) -> Write:
         """The action that changes what lies at a facility, or fails when one of the counters it lowers is too low.
 
-        ``changes`` names counters (``on_hand``, ``allocated``, ``unallocated``, ``damaged``, ``quarantined``) and bins
-        (``bin#<code>``); ``seen`` are values that must still be so.
+        ``changes`` names counters (``on_hand``, ``allocated``, ``unallocated``, ``damaged``, ``quarantined``), bins
+        (``bin#<code>``) and lots in them (``lot#<bin>#<expiry>#<lot>``); ``seen`` are values that must still be so, and
+        ``spent`` lots of which nothing is left, which are forgotten.
         """
-        return self.table.update(
-            label, (sku_key(sku), f"LOCATION#{facility}"), **_place_change(sku, facility, changes, to_text(now), seen)
-        )
+        change = _place_change(sku, facility, changes, to_text(now), seen, spent)
+        return self.table.update(label, (sku_key(sku), f"LOCATION#{facility}"), **change)
 
     def allocate(self, sku: str, facility: str, quantity: int, now: datetime) -> Write:
         """The action that sets units at a facility aside for a parcel, or fails when too few are free."""
         changes = {"unallocated": -quantity, "allocated": quantity}
         return self.place(f"allocate {sku}", sku, facility, changes, now)
 
-    def deallocate(self, sku: str, facility: str, quantity: int, now: datetime, *, picked: int = 0) -> Write:
-        """The action that sets allocated units free again; those that were ``picked`` go back to the dock."""
-        changes = {"allocated": -quantity, "unallocated": quantity}
-        if picked:
-            changes |= {bin_name(PACKING): -picked, bin_name(DOCK): picked}
+    def deallocate(
+        self,
+        sku: str,
+        facility: str,
+        quantity: int,
+        now: datetime,
+        *,
+        picked: int = 0,
+        lots: Mapping[str, int] | None = None,
+    ) -> Write:
+        """The action that sets allocated units free again; those that were ``picked``, of these ``lots``, go back to
+        the dock."""
+        changes = {"allocated": -quantity, "unallocated": quantity, **unpacked(picked, lots or {})}
         return self.place(f"deallocate {sku}", sku, facility, changes, now)
 
-    def pick(self, place: Location, quantity: int, bin: str, now: datetime) -> Write:
-        """The action that takes units out of their bins into packing: from ``bin`` first, then from where the record
-        has them."""
-        taken = place.picks(quantity, bin)
-        changes = {bin_name(name): -units for name, units in taken.items()}
-        changes[bin_name(PACKING)] = sum(taken.values())
-        return self.place(f"pick {place.sku}", place.sku, place.facility, changes, now)
+    def pick(self, place: Location, taken: Mapping[Shelf, int], now: datetime) -> Write:
+        """The action that takes units out of their bins into packing (``Location.picks`` tells which)."""
+        changes = on_shelves(taken, -1)
+        for (_, key), units in taken.items():
+            for name in (bin_name(PACKING), *([lot_name(PACKING, key)] if key else [])):
+                changes[name] = changes.get(name, 0) + units
+        return self.place(
+            f"pick {place.sku}", place.sku, place.facility, changes, now, seen=unnamed_seen(place, taken) or None
+        )
 
-    def dispatch(self, sku: str, facility: str, quantity: int, now: datetime) -> Write:
-        """The action that lets picked units leave: the only sale-side change of ``on_hand``."""
+    def dispatch(
+        self, sku: str, facility: str, quantity: int, now: datetime, lots: Mapping[str, int] | None = None
+    ) -> Write:
+        """The action that lets picked units, of these ``lots``, leave: the only sale-side change of ``on_hand``."""
         changes = {"on_hand": -quantity, "allocated": -quantity, bin_name(PACKING): -quantity, "dispatched": quantity}
+        changes |= {lot_name(PACKING, key): -units for key, units in (lots or {}).items()}
         return self.place(f"dispatch {sku}", sku, facility, changes, now)
+
+    def look_at_expiry(self, sku: str, now: datetime) -> Write:
+        """The action that has a SKU's lots looked at by the next run that takes off sale what has expired."""
+        return self.table.update(
+            "expiry",
+            expiry_key(sku),
+            "SET entity = :entity, sku = :sku, queue = :queue, queue_rank = :rank ADD noted :one",
+            values={":entity": "expiry", ":sku": sku, ":queue": EXPIRING, ":rank": f"{to_text(now)}#{sku}", ":one": 1},
+        )
 
     # ---- movements -----------------------------------------------------------------------------------------------
 
@@ -583,6 +618,7 @@ def _product(item: Item) -> Product:
         vendors=tuple(item["vendors"]),
         barcode_kinds=item.get("barcode_kinds", {}),
         track=tuple(item.get("track", ())),
+        min_life_days=item.get("min_life_days", 0),
         hs_code=item.get("hs_code", ""),
         origin_country=item.get("origin_country", ""),
         kit=dict(sorted(item["kit"].items())),
@@ -603,14 +639,55 @@ def bin_name(code: str) -> str:
     return f"bin#{code}"
 
 
+_LOT = "lot#"
+
+
+def lot_name(code: str, key: str) -> str:
+    """The attribute of a location that counts the units of a lot in a bin."""
+    return f"{_LOT}{code}#{key}"
+
+
+def on_shelves(units: Mapping[Shelf, int], sign: int = 1) -> dict[str, int]:
+    """The change of a location's bins and lots when these units come (or, with -1, go)."""
+    changes: Counter[str] = Counter()
+    for (name, key), count in units.items():
+        changes[bin_name(name)] += sign * count
+        if key:
+            changes[lot_name(name, key)] += sign * count
+    return dict(changes)
+
+
+def unnamed_seen(place: Location, taken: Mapping[Shelf, int]) -> dict[str, int]:
+    """What must still stand when units of no known lot are taken from bins that have lots too: how many of them there
+    are is a difference, which no counter guards."""
+    bins = {name for (name, key), units in taken.items() if units and not key and place.lots.get(name)}
+    return {bin_name(name): place.bins.get(name, 0) for name in bins}
+
+
+def unpacked(picked: int, lots: Mapping[str, int]) -> dict[str, int]:
+    """The change of a location's bins when picked units go back to the dock."""
+    if not picked:
+        return {}
+    changes = {bin_name(PACKING): -picked, bin_name(DOCK): picked}
+    for key, units in lots.items():
+        changes |= {lot_name(PACKING, key): -units, lot_name(DOCK, key): units}
+    return changes
+
+
 _COUNTERS = ("on_hand", "allocated", "unallocated", "damaged", "quarantined")
 
 
 def _place_change(
-    sku: str, facility: str, changes: Mapping[str, int], now: str, seen: Mapping[str, int] | None
+    sku: str,
+    facility: str,
+    changes: Mapping[str, int],
+    now: str,
+    seen: Mapping[str, int] | None,
+    spent: Sequence[str],
 ) -> dict[str, Any]:
-    changed = (name for name, units in changes.items() if units)
-    names = list(dict.fromkeys((*_COUNTERS, *changed, *(seen or {}))))
+    changed = [name for name, units in changes.items() if units]
+    forgotten = [name for name in spent if name not in changed and name not in (seen or {})]
+    names = list(dict.fromkeys((*_COUNTERS, *changed, *(seen or {}), *forgotten)))
     values: dict[str, Any] = {":entity": "location", ":sku": sku, ":facility": facility, ":now": now, ":zero": 0}
     sets = ["entity = :entity", "sku = :sku", "facility = :facility", "updated_at = :now"]
     conditions: list[str] = []
@@ -627,8 +704,10 @@ def _place_change(
             absent = f"attribute_not_exists(#{index}) OR " if seen[name] == 0 else ""
             conditions.append(f"({absent}#{index} = :seen{index})")
             values[f":seen{index}"] = seen[name]
+    removed = [f"#{names.index(name)}" for name in forgotten]
+    conditions += [f"(attribute_not_exists({name}) OR {name} = :zero)" for name in removed]
     return {
-        "expression": "SET " + ", ".join(sets),
+        "expression": "SET " + ", ".join(sets) + (" REMOVE " + ", ".join(removed) if removed else ""),
         "condition": " AND ".join(conditions) or None,
         "names": {f"#{index}": name for index, name in enumerate(names)},
         "values": values,
@@ -638,6 +717,11 @@ def _place_change(
 def location_of(item: Item) -> Location:
     """What lies at a facility, from its item."""
     bins = {name.removeprefix("bin#"): units for name, units in item.items() if name.startswith("bin#") and units}
+    lots: dict[str, dict[str, int]] = {}
+    for name, units in sorted(item.items()):
+        if name.startswith(_LOT) and units:
+            code, _, key = name.removeprefix(_LOT).partition("#")
+            lots.setdefault(code, {})[key] = units
     return Location(
         sku=item["sku"],
         facility=item["facility"],
@@ -646,6 +730,8 @@ def location_of(item: Item) -> Location:
         damaged=item["damaged"],
         bins=dict(sorted(bins.items())),
         quarantined=item["quarantined"],
+        lots=lots,
+        spent=tuple(sorted(name for name, units in item.items() if name.startswith(_LOT) and not units)),
     )
 
 

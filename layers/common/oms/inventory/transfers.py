@@ -7,12 +7,12 @@ waiting orders first, when they are received. Until then they stand among the SK
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from oms.inventory import alerts, movements, operations, supplies
-from oms.inventory.model import Location, Movement
+from oms.inventory.model import Movement, lot_of
 from oms.inventory.store import DynamoInventory
 from oms.runtime import errors
 from oms.runtime.clock import Clock, to_text
@@ -49,6 +49,7 @@ class Shipping:
     bin: str
     expected_at: str
     reason: str
+    lots: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class TransferStock:
     def ship(self, shipping: Shipping, actor: str, key: str) -> dict[str, Any]:
         """Send units off, once per key. Raises ``NotFound``, ``Conflict`` and ``IdempotencyKeyReused``."""
         transfer_id = operations.id_of("transfer", key)
-        told = {name: getattr(shipping, name) for name in Shipping.__slots__}
+        told = {name: getattr(shipping, name) for name in Shipping.__slots__ if name != "lots" or shipping.lots}
         now = self.clock()
 
         def plan() -> operations.Step:
@@ -95,10 +96,19 @@ class TransferStock:
 
         return operations.carry_out(self.inventory, "transfer", key, told, now, plan)
 
-    def receive(self, transfer_id: str, quantity: int, bin: str, actor: str, key: str) -> dict[str, Any]:
+    def receive(
+        self,
+        transfer_id: str,
+        quantity: int,
+        bin: str,
+        actor: str,
+        key: str,
+        lots: Mapping[str, int] | None = None,
+    ) -> dict[str, Any]:
         """Take in what arrived, which ends the transfer; more or less than was sent is written down as a difference.
+        When all of it arrived, ``lots`` are those that were sent.
 
-        Raises ``NotFound``, and ``Conflict`` when it was received before.
+        Raises ``NotFound``, ``InvalidRequest`` when lots have to be told, and ``Conflict`` when it was received before.
         """
         now = self.clock()
 
@@ -124,14 +134,17 @@ class TransferStock:
                 ),
             ]
             product = movements.stocked(self.inventory, item["sku"])
-            shipping = Shipping(item["sku"], quantity, item["origin"], item["target"], bin, "", item["reason"])
+            came = lots or ({} if difference else item.get("lots", {}))
+            shipping = Shipping(item["sku"], quantity, item["origin"], item["target"], bin, "", item["reason"], came)
             movement = _movement("transfer_in", shipping, quantity, actor, transfer_id, now)
             if difference:
                 movement = replace(movement, reason=f"{item['quantity']} were sent, {quantity} arrived")
-            effect = movements.effect_of(movement, Location(item["sku"], item["target"]))
+            effect = movements.effect_of(movement, self.inventory.location(item["sku"], item["target"]))
             return _view(after), [*writes, *movements.writes_of(self.inventory, product, movement, effect)]
 
-        told = {"transfer": transfer_id, "quantity": quantity, "bin": bin}
+        told: dict[str, Any] = {"transfer": transfer_id, "quantity": quantity, "bin": bin}
+        if lots:
+            told["lots"] = lots
         return operations.carry_out(self.inventory, "transfer-receipt", key, told, now, plan)
 
     def show(self, transfer_id: str) -> dict[str, Any]:
@@ -164,8 +177,14 @@ def _movement(kind: str, shipping: Shipping, quantity: int, actor: str, transfer
         f"{cause}:{kind}",
         now,
         cause=cause,
+        lots=shipping.lots,
     )
 
 
 def _view(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: item.get(name) if item.get(name) != "" else None for name in _SHOWN}
+    shown = {name: item.get(name) if item.get(name) != "" else None for name in _SHOWN}
+    named = [(*lot_of(key), units) for key, units in sorted(item.get("lots", {}).items())]
+    return {
+        **shown,
+        "lots": [{"lot": lot or None, "expires": expires or None, "units": units} for lot, expires, units in named],
+    }

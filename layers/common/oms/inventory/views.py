@@ -7,7 +7,7 @@ from typing import Any
 
 from oms.inventory.backorders import Queue
 from oms.inventory.barcodes import INTERNAL
-from oms.inventory.model import Listing, Location, Product
+from oms.inventory.model import Listing, Location, Product, lot_of
 from oms.inventory.store import ChannelState
 from oms.inventory.supplies import Supply
 
@@ -25,6 +25,7 @@ def product_view(product: Product) -> dict[str, Any]:
         "dimensions_mm": list(product.dimensions_mm) if product.dimensions_mm else None,
         "vendors": [dict(vendor) for vendor in product.vendors],
         "track": list(product.track),
+        "min_life_days": product.min_life_days,
         "hs_code": product.hs_code or None,
         "origin_country": product.origin_country or None,
         "kit": [{"sku": sku, "quantity": each} for sku, each in product.kit.items()],
@@ -48,6 +49,16 @@ def listing_view(listing: Listing) -> dict[str, Any]:
         "max_listed": listing.max_listed,
         "end_when": listing.end_when,
     }
+
+
+def lots_view(place: Location) -> list[dict[str, Any]]:
+    """Units by bin and lot, where lots are known; what expires first stands first."""
+    found = [(lot_of(key), name, units) for name, lots in place.lots.items() for key, units in lots.items()]
+    found.sort(key=lambda each: (each[0][1] or "~", each[0][0], each[1]))
+    return [
+        {"bin": name, "lot": lot or None, "expires": expires or None, "units": units}
+        for (lot, expires), name, units in found
+    ]
 
 
 def stock_view(
@@ -82,6 +93,7 @@ def stock_view(
                 "damaged": place.damaged,
                 "quarantined": place.quarantined,
                 "bins": dict(place.bins),
+                "lots": lots_view(place),
             }
             for name, place in sorted(locations.items())
         },

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from oms.inventory.forms import Day, LotCode
 from oms.orders.forms import AddressForm, Form, ShortText, Sku
 from oms.orders.returning import REASONS
 
@@ -96,6 +97,8 @@ class ReturnScanForm(Form):
     barcode: ShortText | None = None
     quantity: Count = 1
     grade: Literal["resellable", "damaged"]
+    lot: LotCode | None = None
+    expires: Day | None = None
 
     @model_validator(mode="after")
     def _names_one(self) -> ReturnScanForm:

@@ -193,7 +193,8 @@ class EndOrders:
         shipments = self.orders.parts(order.order_id, "SHIPMENT#")
         stops = cancellation(self.orders.table, self.inventory, shipments, now)
         for shipment in map(shipment_from_item, shipments):
-            stops += put_back(self.orders.table, shipment, shipment.picked, now) if shipment.open else []
+            if shipment.open:
+                stops += put_back(self.orders.table, shipment, shipment.picked, now, shipment.lots)
         after = order.moved_to(status).without_effect(Effect.START_FULFILLMENT)
         after, gives = self.reservations.release(after, now)
         gives += queue_writes(self.inventory, order, after, now)

@@ -281,15 +281,25 @@ class ReturnOrders:
     # ---- receiving -----------------------------------------------------------------------------------------------
 
     def scan(
-        self, return_id: str, *, sku: str, quantity: int, grade: str, facility: str, actor: str, key: str
+        self,
+        return_id: str,
+        *,
+        sku: str,
+        quantity: int,
+        grade: str,
+        facility: str,
+        actor: str,
+        key: str,
+        lot: str = "",
     ) -> dict[str, Any]:
-        """Take units back as they were found, once per ``key``: what is like new may be sold again, what is damaged is
-        kept apart. The first one says that the return has come.
+        """Take units back as they were found, of this ``lot`` (``lot_key``), once per ``key``: what is like new may be
+        sold again, what is damaged is kept apart. The first one says that the return has come.
 
-        Raises ``NotFound``, ``IdempotencyKeyReused``, and ``Conflict`` for units that are not expected.
+        Raises ``NotFound``, ``IdempotencyKeyReused``, ``InvalidRequest`` when the lot has to be told, and ``Conflict``
+        for units that are not expected.
         """
         order_id, number = parse_return_id(return_id)
-        digest = digest_of([sku, quantity, grade, facility])
+        digest = digest_of([sku, quantity, grade, facility, *([lot] if lot else [])])
         kind = f"return-scan-{number}"
         for attempt in range(_ATTEMPTS):
             known = answered(self.orders.table, order_id, kind, key, digest)
@@ -332,6 +342,7 @@ class ReturnOrders:
                             reason=f"return: {grade}",
                             actor=actor,
                             now=now,
+                            lots={lot: quantity} if lot else {},
                         ),
                     ]
                 )
