@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from oms.customers.forms import ChangeCustomerForm, MergeForm
 from oms.fulfillment.carrier import TrackingStatus
 from oms.fulfillment.forms import (
     CartonsForm,
@@ -106,24 +107,31 @@ _TOTALS = _object({"items": MINOR, "shipping": MINOR, "tax": MINOR, "discount": 
 _UNITS = _list(_object({"line": NUMBER, "sku": TEXT, "quantity": COUNT}))
 _BACKORDERED = {"line": NUMBER, "sku": TEXT, "quantity": COUNT, "expected_at": _or_null(TIME)}
 _HOLD = _object({"reason": TEXT, "owner": TEXT, "since": TIME, "deadline": TIME})
+_FOUND_CUSTOMER = {
+    "customer_id": TEXT,
+    "name": TEXT,
+    "email": _or_null(TEXT),
+    "phone": _or_null(TEXT),
+    "orders": COUNT,
+    "spent": _map(MINOR),
+    "last_order_at": _or_null(TIME),
+}
 _CUSTOMER = _object(
     {
-        "customer_id": TEXT,
+        **_FOUND_CUSTOMER,
         "identities": _list(TEXT),
-        "name": TEXT,
-        "email": _or_null(TEXT),
-        "phone": _or_null(TEXT),
         "addresses": _list(_map(TEXT)),
-        "orders": COUNT,
+        "note": _or_null(TEXT),
+        "verified": _list(TEXT),
         "cancelled_orders": COUNT,
         "units": COUNT,
-        "spent": _map(MINOR),
         "channels": _map(COUNT),
         "countries": _map(COUNT),
         "payment_methods": _map(COUNT),
         "first_order_at": _or_null(TIME),
-        "last_order_at": _or_null(TIME),
+        "days_between_orders": _or_null(COUNT),
         "marketing": FLAG,
+        "merges": _list(_ref("CustomerMerge")),
         "version": COUNT,
     }
 )
@@ -552,6 +560,21 @@ ANSWERS: dict[str, Schema] = {
     "Message": _MESSAGE,
     "Messages": _object({"order_id": TEXT, "messages": _list(_ref("Message"))}),
     "Customer": _CUSTOMER,
+    "Customers": _object({"customers": _list(_object(_FOUND_CUSTOMER))}),
+    "CustomerMerge": _object(
+        {
+            "merge_id": TEXT,
+            "kept": TEXT,
+            "joined": TEXT,
+            "identities": _list(TEXT),
+            "reason": TEXT,
+            "by_what": {"enum": ["hand", "email", "phone"]},
+            "by": TEXT,
+            "at": TIME,
+            "undone_at": _or_null(TIME),
+            "undone_by": _or_null(TEXT),
+        }
+    ),
     "MessagePreferences": _object({"off": _list(TEXT), "marketing": {"type": "boolean"}}),
     "Subscription": _object(
         _SUBSCRIPTION,
@@ -1243,7 +1266,41 @@ OPERATIONS: tuple[Operation, ...] = (
         key=True,
         problems=(409,),
     ),
+    Operation(
+        "GET /customers",
+        "Find customers as you type: beginnings of names, of an e-mail, a phone or a postcode",
+        "agent ops pos",
+        "Customers",
+        query=("q",),
+    ),
     Operation("GET /customers/{id}", "A customer over all channels", "agent ops pos", "Customer"),
+    Operation(
+        "GET /customers/{id}/orders",
+        "A customer's orders through all channels, the newest first",
+        "agent ops pos",
+        "OrderList",
+        query=("status", "channel", "cursor"),
+    ),
+    Operation(
+        "PATCH /customers/{id}",
+        "Write down what is known of a customer beside their orders",
+        "agent ops",
+        "Customer",
+        200,
+        ChangeCustomerForm,
+        problems=(412,),
+    ),
+    Operation(
+        "POST /customers/{id}/merges",
+        "Two customers are one",
+        "agent ops",
+        "CustomerMerge",
+        201,
+        MergeForm,
+        key=True,
+        problems=(409,),
+    ),
+    Operation("DELETE /customers/{id}/merges/{merge}", "They are not", "agent ops", "CustomerMerge"),
     Operation(
         "GET /customers/{id}/message-preferences",
         "What a customer does not want to hear of",

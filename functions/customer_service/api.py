@@ -27,8 +27,9 @@ STAFF = ("agent", "warehouse", "ops", "pos")
 def list_all(request: ApiRequest) -> ApiResponse:
     """List orders, newest first: everybody's or one customer's."""
     request.require_group(*STAFF)
-    wanted = {name: request.query.get(name, "") for name in ("customer", "status", "channel", "cursor")}
-    return ApiResponse(200, list_orders(app().orders, app().clock(), **wanted))
+    wanted = {name: request.query.get(name, "") for name in ("status", "channel", "cursor")}
+    customers = [request.query["customer"]] if request.query.get("customer") else []
+    return ApiResponse(200, list_orders(app().orders, app().clock(), customers=customers, **wanted))
 
 
 def timeline(request: ApiRequest) -> ApiResponse:

@@ -48,9 +48,7 @@ def put_preferences(request: ApiRequest) -> ApiResponse:
     """Replace what a customer does not want to hear of."""
     request.require_group(*STAFF)
     form = request.parse(MessagePreferencesForm)
-    app().message_preferences.put(
-        request.path["id"], off=form.off, marketing=form.marketing, actor=request.actor, now=app().clock()
-    )
+    app().keeping.prefer(request.path["id"], off=form.off, marketing=form.marketing, actor=request.actor)
     return ApiResponse(200, {"off": sorted(set(form.off)), "marketing": form.marketing})
 
 

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from oms.channels.port import Channel
     from oms.channels.reconcile import ReconcileChannel
     from oms.channels.sync import Changed, SyncChannel
+    from oms.customers.changing import ChangePeople
     from oms.customers.erasure import EraseCustomers
+    from oms.customers.joining import JoinPeople
     from oms.customers.keeping import KeepPeople
     from oms.customers.people import People
     from oms.fulfillment.carrier import Carrier
@@ -498,6 +500,18 @@ class App:
         from oms.customers.keeping import KeepPeople
 
         return KeepPeople(self.orders, self.people, self.message_preferences, self.clock)
+
+    @cached_property
+    def joining(self) -> JoinPeople:
+        from oms.customers.joining import JoinPeople
+
+        return JoinPeople(self.orders, self.people, self.clock)
+
+    @cached_property
+    def changing_people(self) -> ChangePeople:
+        from oms.customers.changing import ChangePeople
+
+        return ChangePeople(self.people, self.joining, self.clock)
 
     def queue_person_demand(self, channel: str, event_id: str) -> None:
         """Have a recorded demand carried out."""

@@ -7,7 +7,7 @@ newer version of the order can pass.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from oms.customers.figures import (
@@ -94,6 +94,11 @@ class KeepPeople:
                 continue
             return True
         raise Contention(f"customer {customer_id}")
+
+    def prefer(self, customer_id: str, *, off: Iterable[str], marketing: bool, actor: str) -> None:
+        """Replace what a customer wants to hear of, where messages and where profiles are looked up."""
+        self.preferences.put(customer_id, off=off, marketing=marketing, actor=actor, now=self.clock())
+        self.refresh(customer_id)
 
     def _plan(self, order: Order, again: bool) -> _Plan:
         item = self.people.table.get(*contributed_key(order.order_id))

@@ -15,10 +15,10 @@ from typing import Any
 
 from oms.customers import finding
 from oms.customers.figures import CONTACT, MAX_ADDRESSES, Figures, figures_from_item, figures_to_item
-from oms.customers.matching import KINDS, claim_key
+from oms.customers.matching import KINDS, claim, claim_key
 from oms.orders.model import home_seed
 from oms.orders.store import order_key
-from oms.runtime.clock import to_text
+from oms.runtime.clock import from_text, to_text
 from oms.runtime.dynamo import Item, Table, Write
 
 SHARDS = 16
@@ -130,6 +130,14 @@ class Profile:
     """Whether marketing is welcome: they asked for it as one of their identities."""
     version: int
 
+    @property
+    def days_between_orders(self) -> int | None:
+        """How often they buy: whole days from one order to the next on average; None for a single one."""
+        if self.orders < 2:
+            return None
+        span = from_text(self.last_order_at) - from_text(self.first_order_at)
+        return span.days // (self.orders - 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
@@ -168,14 +176,14 @@ class Person:
         dated = sorted((told for figures in each for told in figures.addresses), key=_told_at, reverse=True)
         times = [moment for figures in each for moment in (figures.first_order_at, figures.last_order_at) if moment]
         contact = {name: _contact(identities, name) for name in CONTACT}
-        proven = {(kind, value) for identity in identities for kind, value in identity.verified.items()}
+        proven = {claim(kind, value) for identity in identities for kind, value in identity.verified.items()}
         return Profile(
             person_id=self.person_id,
             identities=tuple(name for name, _ in ordered),
             **contact,
             addresses=tuple(_different([*said, *(told["address"] for told in dated)])[: 2 * MAX_ADDRESSES]),
             note="\n".join(_given(identity.said.get("note") for identity in identities)),
-            verified=tuple(kind for kind in KINDS if (kind, contact[kind]) in proven),
+            verified=tuple(kind for kind in KINDS if claim(kind, contact[kind]) in proven),
             orders=sum(figures.orders for figures in each),
             cancelled=sum(figures.cancelled for figures in each),
             units=sum(figures.units for figures in each),
@@ -248,7 +256,7 @@ class People:
             before, after = was.get(name), now_is.get(name)
             writes += self._link(name, before and before[0], after and after[0], now)
             if before and not after:
-                writes += [self._unclaimed(claim, name) for claim in before[1].claims]
+                writes += [self.unclaimed(each, name) for each in before[1].claims]
             gone, come = before[1].terms() if before else frozenset(), after[1].terms() if after else frozenset()
             writes += [self.table.put("find", finding.entry(term, name), None) for term in sorted(come - gone)]
             for term in sorted(gone - come):
@@ -263,10 +271,11 @@ class People:
             return self.table.delete("person", person_key(new.person_id), condition, values=values)
         return self.table.put("person", person_to_item(replace(new, version=old.version + 1)), condition, values=values)
 
-    def _unclaimed(self, claim: str, name: str) -> Write:
+    def unclaimed(self, claimed: str, name: str) -> Write:
+        """The action that ends an identity's claim, if it is its own."""
         condition = "attribute_not_exists(pk) OR #identity = :me"
         return self.table.delete(
-            "claim", claim_key(claim), condition, names={"#identity": "identity"}, values={":me": name}
+            "claim", claim_key(claimed), condition, names={"#identity": "identity"}, values={":me": name}
         )
 
     def _link(self, name: str, before: str | None, after: str | None, now: datetime) -> list[Write]:

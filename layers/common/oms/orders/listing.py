@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import dropwhile, islice
 from typing import Any
@@ -21,16 +22,22 @@ _MONTHS = 12
 
 
 def list_orders(
-    orders: DynamoOrders, now: datetime, *, customer: str = "", status: str = "", channel: str = "", cursor: str = ""
+    orders: DynamoOrders,
+    now: datetime,
+    *,
+    customers: Sequence[str] = (),
+    status: str = "",
+    channel: str = "",
+    cursor: str = "",
 ) -> dict[str, Any]:
-    """A page of orders with what a list shows of each. A page may hold fewer than there are: only a cursor of null is
-    the end. Raises ``InvalidRequest``."""
+    """A page of orders with what a list shows of each, everybody's or those of some customers. A page may hold fewer
+    than there are: only a cursor of null is the end. Raises ``InvalidRequest``."""
     if status and status not in {known.value for known in Status}:
         wrong = [("status", f"one of {', '.join(known.value for known in Status)}")]
         raise errors.InvalidRequest("See errors for what to change.", fields=wrong)
     after = Page.of(cursor, PAGE).after
     until = after.partition("#")[0] or to_text(now)
-    placed = orders.placed_by(customer, until) if customer else orders.placed_until(until, _MONTHS)
+    placed = orders.placed_by(customers, until) if customers else orders.placed_until(until, _MONTHS)
     if after:
         # Several orders of one millisecond come in an order of the index's own, which stays the same.
         placed = islice(dropwhile(lambda found: _key(*found) != after, placed), 1, None)

@@ -123,16 +123,19 @@ class DynamoOrders:
         ]
         return heapq.merge(*(map(_placed, shard) for shard in shards), reverse=True)
 
-    def placed_by(self, customer_id: str, until: str) -> Iterator[tuple[str, str]]:
-        """(placed at, id) of a customer's orders up to a moment, newest first, by the index."""
-        found = self.table.query_index(
-            "by-customer",
-            "customer_id = :customer AND created_at <= :until",
-            {":customer": customer_id, ":until": until},
-            newest_first=True,
-            page_size=_PAGE,
-        )
-        return map(_placed, found)
+    def placed_by(self, customers: Sequence[str], until: str) -> Iterator[tuple[str, str]]:
+        """(placed at, id) of these customers' orders up to a moment, newest first, by the index."""
+        each = [
+            self.table.query_index(
+                "by-customer",
+                "customer_id = :customer AND created_at <= :until",
+                {":customer": customer_id, ":until": until},
+                newest_first=True,
+                page_size=_PAGE,
+            )
+            for customer_id in customers
+        ]
+        return heapq.merge(*(map(_placed, found) for found in each), reverse=True)
 
     def placed_until(self, until: str, months: int) -> Iterator[tuple[str, str]]:
         """(placed at, id) of everybody's orders up to a moment, newest first, through so many months."""
