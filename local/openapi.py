@@ -512,6 +512,17 @@ ANSWERS: dict[str, Schema] = {
             ),
         }
     ),
+    "Automation": _object(
+        {
+            "from": TEXT,
+            "to": TEXT,
+            "orders": COUNT,
+            "untouched": COUNT,
+            "share_untouched": _or_null({"type": "number", "minimum": 0, "maximum": 1}),
+            "reasons": _list(_object({"reason": TEXT, "words": TEXT, "orders": COUNT})),
+            "days": _list(_object({"day": TEXT, "orders": COUNT, "untouched": COUNT})),
+        }
+    ),
     "WorkList": _object(
         {
             "work": _list(
@@ -1227,6 +1238,9 @@ OPERATIONS: tuple[Operation, ...] = (
         query=("customer", "status", "channel", "cursor"),
     ),
     Operation("GET /orders/{id}/actions", "What may be done, and what follows from it", "agent ops pos", "Actions"),
+    Operation(
+        "GET /reports/automation", "How many orders nobody touched", "agent ops", "Automation", query=("from", "to")
+    ),
     Operation("GET /work", "What waits for a person", "agent ops", "WorkList", query=("owner", "cursor")),
     Operation("GET /orders/{id}/timeline", "The whole story, proven", "agent ops pos warehouse", "Timeline"),
     Operation(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from oms.bootstrap import app
+from oms.customers.automation import day_of
 from oms.fulfillment.tracking import Troubles
 from oms.orders.aftersales_forms import GivenBackForm, RefundForm, WithdrawForm
 from oms.orders.crediting import Credit, refunds_view
@@ -172,6 +174,15 @@ def work(request: ApiRequest) -> ApiResponse:
     )
 
 
+def automation(request: ApiRequest) -> ApiResponse:
+    """Tell how many orders nobody had to touch, and why the others were touched."""
+    request.require_group("agent", "ops")
+    today = app().clock().date()
+    first = day_of(request.query.get("from", (today - timedelta(days=29)).isoformat()), "from")
+    last = day_of(request.query.get("to", today.isoformat()), "to")
+    return ApiResponse(200, app().touches.report(first, last))
+
+
 def refund(request: ApiRequest) -> ApiResponse:
     """Give money back without a return."""
     request.require_group("agent", "ops")
@@ -229,6 +240,7 @@ ROUTES = {
     "GET /orders": list_all,
     "GET /holds": open_holds,
     "GET /work": work,
+    "GET /reports/automation": automation,
     "GET /orders/{id}/timeline": timeline,
     "GET /orders/{id}/outlook": why_late,
     "GET /orders/{id}/actions": actions,

@@ -1,4 +1,4 @@
-"""The customers queue: events of orders after which their customers' profiles may have to change."""
+"""The customers queue: events of orders after which what is kept of customers, or counted of orders, may change."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def record(message: Mapping[str, Any]) -> None:
     """Let the order of a message count as it is now; a message twice, late or out of turn is harmless."""
     app().keeping.keep(message["order_id"])
     app().joining.match(message["order_id"])
+    app().touches.keep(message["order_id"])
 
 
 @entry_point

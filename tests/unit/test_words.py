@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 _TYPE = re.compile(r"[A-Z][a-z]+([A-Z][a-z]+)+")
 
 
-def _texts(tree: ast.AST) -> Iterator[str]:
+def texts(tree: ast.AST) -> Iterator[str]:
     for each in ast.walk(tree):
         if isinstance(each, ast.Constant) and isinstance(each.value, str):
             yield each.value
@@ -45,9 +45,9 @@ def _emitted(source: Path) -> Iterator[str]:
             if isinstance(told, ast.JoinedStr):
                 continue
             vague |= not isinstance(told, ast.Constant)
-            yield from _texts(told)
+            yield from texts(told)
         elif name == "replace":
-            yield from (text for keyword in call.keywords if keyword.arg == "type" for text in _texts(keyword.value))
+            yield from (text for keyword in call.keywords if keyword.arg == "type" for text in texts(keyword.value))
     if vague:
         yield from (
             each.value

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from oms.channels.port import Channel
     from oms.channels.reconcile import ReconcileChannel
     from oms.channels.sync import Changed, SyncChannel
+    from oms.customers.automation import CountTouches
     from oms.customers.changing import ChangePeople
     from oms.customers.erasure import EraseCustomers
     from oms.customers.joining import JoinPeople
@@ -263,6 +264,12 @@ class App:
             self.clock,
             bool(self.settings.mails_are_sent),
         )
+
+    @cached_property
+    def touches(self) -> CountTouches:
+        from oms.customers.automation import CountTouches
+
+        return CountTouches(self.orders, self.clock)
 
     @cached_property
     def worklist(self) -> ListWork:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from oms.customers.changes import CHANGES
+from oms.customers.touches import TOUCHES
 from oms.messages.kinds import CAUSES, SECOND_THOUGHTS
 from oms.webhooks.events import PUBLIC
 
@@ -27,7 +28,7 @@ class Listener:
 LISTENERS = (
     Listener("messages_queue_url", CAUSES, {"PaymentFailed": int(SECOND_THOUGHTS.total_seconds()) + 5}),
     Listener("public_events_queue_url", frozenset(PUBLIC)),
-    Listener("customers_queue_url", CHANGES),
+    Listener("customers_queue_url", CHANGES | TOUCHES.keys() | {"ShipmentCollected"}),
 )
 
 
