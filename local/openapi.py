@@ -61,6 +61,7 @@ from oms.orders.aftersales_forms import (
 )
 from oms.orders.forms import AddressForm, CancelOrderForm, HoldForm, PlaceOrderForm, ReleaseForm
 from oms.orders.notes import NoteForm
+from oms.orders.staff_forms import DraftForm, PlaceDraftForm, StaffOrderForm, TenderForm
 from oms.payments.disputes import CloseCaseForm, EvidenceForm
 from oms.webhooks.forms import ChangeSubscriptionForm, ReplayForm, RotateSecretForm, SubscriptionForm
 
@@ -164,6 +165,41 @@ _PAYMENT_CASE = _object(
         "outcome": _or_null(TEXT),
         "closed_by": _or_null(TEXT),
         "closed_at": _or_null(TIME),
+    }
+)
+_DRAFT: dict[str, Schema] = {
+    "draft_id": TEXT,
+    "version": NUMBER,
+    "owner": TEXT,
+    "saved_by": TEXT,
+    "saved_at": TIME,
+    "expires_at": TIME,
+    "channel": TEXT,
+    "customer_name": _or_null(TEXT),
+    "units": COUNT,
+}
+_PRICED_NOW = _object(
+    {
+        "currency": CURRENCY,
+        "totals": _or_null(_TOTALS),
+        "lines": _list(
+            _object(
+                {
+                    "line": NUMBER,
+                    "sku": TEXT,
+                    "title": _or_null(TEXT),
+                    "quantity": COUNT,
+                    "unit_price": _or_null(MINOR),
+                    "discount": _or_null(MINOR),
+                    "tax": _or_null(MINOR),
+                    "available": COUNT,
+                    "lacking": COUNT,
+                    "backorder": FLAG,
+                    "expected_at": _or_null(TIME),
+                }
+            )
+        ),
+        "problems": _list(_object({"field": TEXT, "message": TEXT})),
     }
 )
 _PRIORITY = _object({"score": COUNT, "codes": TEXT})
@@ -335,6 +371,69 @@ ANSWERS: dict[str, Schema] = {
             "backordered": _list(_object(_BACKORDERED)),
         }
     ),
+    "StaffPlacement": _object(
+        {
+            "order_id": {"type": "string", "format": "uuid"},
+            "channel": TEXT,
+            "status": TEXT,
+            "currency": CURRENCY,
+            "total": MINOR,
+            "totals": _TOTALS,
+            "payment": _object({"method": TEXT, "due_at": _or_null(TIME)}),
+            "our_total": _or_null(MINOR),
+            "order_token": TEXT,
+            "placed_at": TIME,
+            "taken_at": _or_null(TIME),
+            "expires_at": _or_null(TIME),
+            "backordered": _list(_object(_BACKORDERED)),
+            "not_on_the_books": _map(COUNT),
+        }
+    ),
+    "Draft": _object({**_DRAFT, "form": ANY_OBJECT, "now": _PRICED_NOW}),
+    "Drafts": _object({"drafts": _list(_object(_DRAFT)), "next_cursor": _or_null(TEXT)}),
+    "DroppedDraft": _object({"draft_id": TEXT, "dropped": {"const": True}}),
+    "Receipt": _object(
+        {
+            "order_id": {"type": "string", "format": "uuid"},
+            "merchant": _object({"name": TEXT, "tax_id": _or_null(TEXT), "store": _list(TEXT)}),
+            "channel": TEXT,
+            "sold_at": TIME,
+            "customer": _or_null(TEXT),
+            "currency": CURRENCY,
+            "lines": _list(
+                _object(
+                    {
+                        "line": NUMBER,
+                        "sku": TEXT,
+                        "title": TEXT,
+                        "quantity": COUNT,
+                        "unit_price": MINOR,
+                        "discount": MINOR,
+                        "net": MINOR,
+                        "tax": MINOR,
+                        "gross": MINOR,
+                    }
+                )
+            ),
+            "shipping": MINOR,
+            "discount": MINOR,
+            "taxes": _list(_object({"basis_points": _or_null(COUNT), "net": MINOR, "tax": MINOR})),
+            "total": MINOR,
+            "payments": _list(
+                _object(
+                    {
+                        "kind": {"enum": ["paid", "on_account", "refunded"]},
+                        "method": TEXT,
+                        "amount": MINOR,
+                        "reference": _or_null(TEXT),
+                        "at": TIME,
+                    }
+                )
+            ),
+            "due": MINOR,
+            "due_at": _or_null(TIME),
+        }
+    ),
     "Order": _object(
         {
             "order_id": {"type": "string", "format": "uuid"},
@@ -415,6 +514,8 @@ ANSWERS: dict[str, Schema] = {
             "delivered_at": _or_null(TIME),
             "collect_by": _or_null(TIME),
             "collection_code": _or_null(TEXT),
+            "counter": _or_null(TEXT),
+            "taken_at": _or_null(TIME),
         },
         {
             "deliver_by": TEXT,
@@ -667,7 +768,7 @@ ANSWERS: dict[str, Schema] = {
             "archived": FLAG,
             "version": NUMBER,
         },
-        {"listings": _map(_ref("Listing"))},
+        {"listings": _map(_ref("Listing")), "available": COUNT},
     ),
     "Products": _object({"products": _list(_ref("Product")), "next_cursor": _or_null(TEXT)}),
     "CatalogueJob": _object(
@@ -1218,6 +1319,70 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST /orders", "Place an order", "anyone", "Placement", 201, PlaceOrderForm, key=True, problems=(409, 413, 415)
     ),
+    Operation(
+        "POST /staff/orders",
+        "Place an order by phone, or record what a till sold",
+        "agent pos ops",
+        "StaffPlacement",
+        201,
+        StaffOrderForm,
+        key=True,
+        problems=(409, 413, 415),
+    ),
+    Operation(
+        "POST /staff/orders/{id}/payments",
+        "Money that was taken for an order; a bank transfer is for ops",
+        "agent pos ops",
+        "Order",
+        200,
+        TenderForm,
+        key=True,
+        problems=(409,),
+    ),
+    Operation(
+        "POST /staff/orders/{id}/hand-over",
+        "Let leave the books what went over the counter, as far as they have it now",
+        "agent pos ops",
+        "Order",
+        problems=(409,),
+    ),
+    Operation("POST /staff/drafts", "Save a new draft", "agent pos ops", "Draft", 201, DraftForm, key=True),
+    Operation(
+        "GET /staff/drafts",
+        "The open drafts of the caller or of an owner, the latest first",
+        "agent pos ops",
+        "Drafts",
+        query=("owner", "cursor"),
+    ),
+    Operation("GET /staff/drafts/{id}", "A draft, priced as things stand", "agent pos ops", "Draft"),
+    Operation(
+        "PUT /staff/drafts/{id}",
+        "Save a draft over the version in If-Match",
+        "agent pos ops",
+        "Draft",
+        200,
+        DraftForm,
+        problems=(412,),
+    ),
+    Operation("DELETE /staff/drafts/{id}", "Throw a draft away", "agent pos ops", "DroppedDraft", problems=(412, 422)),
+    Operation(
+        "POST /staff/drafts/{id}/place",
+        "Place a draft, which ends it",
+        "agent pos ops",
+        "StaffPlacement",
+        201,
+        PlaceDraftForm,
+        key=True,
+        problems=(409, 412),
+    ),
+    Operation(
+        "GET /orders/{id}/receipt",
+        "The receipt of an order; format=pdf gives the slip that a till prints",
+        "order",
+        "Receipt",
+        query=("format",),
+        problems=(409,),
+    ),
     Operation("GET /orders/{id}", "Read an order", "order", "Order"),
     Operation("GET /orders/{id}/payment", "What a browser needs to pay", "order", "Payment", problems=(409,)),
     Operation(
@@ -1267,7 +1432,15 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("GET /orders/{id}/notes", "What was said about an order", "agent ops pos", "Notes"),
     Operation("POST /orders/{id}/holds", "Stop an order", "agent ops", "Order", 200, HoldForm, problems=(409,)),
-    Operation("DELETE /orders/{id}/holds/{kind}", "Let an order go on", "agent ops", "Order", 200, ReleaseForm),
+    Operation(
+        "DELETE /orders/{id}/holds/{kind}",
+        "Let an order go on",
+        "agent ops",
+        "Order",
+        200,
+        ReleaseForm,
+        problems=(409,),
+    ),
     Operation("GET /orders/{id}/messages", "What the customer was told", "agent ops", "Messages"),
     Operation(
         "POST /orders/{id}/messages/{kind}/resend",

@@ -77,7 +77,9 @@ def find_products(request: ApiRequest) -> ApiResponse:
     request.require_group(*STAFF)
     form = checked(SearchForm, dict(request.query))
     found, more = app().catalogue.find(form.search(), form.cursor, form.limit)
-    return ApiResponse(200, {"products": [product_view(product) for product in found], "next_cursor": more})
+    offered = app().inventory.offered(found) if found else {}
+    shown = [{**product_view(product), "available": offered[product.sku]} for product in found]
+    return ApiResponse(200, {"products": shown, "next_cursor": more})
 
 
 def open_import(request: ApiRequest) -> ApiResponse:

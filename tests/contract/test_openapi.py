@@ -22,6 +22,7 @@ HTTP_ENTRIES = (
     "functions.messages.api",
     "functions.customer_service.aftersales",
     "functions.customer_service.customers",
+    "functions.place_order.staff",
 )
 
 

@@ -24,6 +24,7 @@ PUBLIC_ROUTES = {
     "POST /orders": "anybody may order",
     "GET /orders/{id}": "the order's own token, or a staff token, checked in the function",
     "GET /orders/{id}/payment": "the order's own token, or a staff token, checked in the function",
+    "GET /orders/{id}/receipt": "the order's own token, or a staff token, checked in the function",
     "POST /orders/{id}/cancel": "the order's own token, or a staff token, checked in the function",
     "POST /orders/{id}/returns": "the order's own token, or a staff token, checked in the function",
     "GET /orders/{id}/returns": "the order's own token, or a staff token, checked in the function",

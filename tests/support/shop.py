@@ -148,6 +148,11 @@ class Shop:
                 sealing_secret_id="sealing",
                 mail_from="orders@shop.test",
                 merchant_name="Corner Shop",
+                staff_limits={
+                    "agent": {"percent": 15, "amount": 5000, "invoice": 50_000},
+                    "pos": {"percent": 10, "amount": 2000, "invoice": 0},
+                    "ops": {"percent": 100, "amount": 1_000_000, "invoice": 10_000_000},
+                },
                 merchant_pay_url="https://shop.test/pay/{order_id}#{token}",
                 channel_queue_urls={name: self.queues[name] for name in CHANNELS},
                 stripe_api_base="http://stripe",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from oms.customers.keeping import KeepPeople
     from oms.customers.people import People
     from oms.fulfillment.carrier import Carrier
+    from oms.fulfillment.counter import CounterSales
     from oms.inventory.catalogue import Catalogue
     from oms.inventory.jobs import CatalogueJobs
     from oms.messages.feedback import HearOfMails
@@ -40,13 +41,16 @@ if TYPE_CHECKING:
     from oms.orders.actions import OfferActions
     from oms.orders.backordering import FillBackorders
     from oms.orders.crediting import CreditOrders
+    from oms.orders.drafts import KeepDrafts
     from oms.orders.editing import EditOrders
     from oms.orders.ending import EndOrders
     from oms.orders.holding import HoldOrders
     from oms.orders.notes import WriteNotes
     from oms.orders.placing import PlaceOrders
+    from oms.orders.receipts import GiveReceipts
     from oms.orders.reservation import Reservations
     from oms.orders.returns import ReturnOrders
+    from oms.orders.selling import SellByStaff
     from oms.orders.worklist import ListWork
     from oms.payments.apply import ApplyPayments
     from oms.payments.capturing import CaptureMoney
@@ -195,6 +199,32 @@ class App:
             self.settings.lapsing_authorizations,
             RulesAtHand(self.orders.table, self.clock),
         )
+
+    @cached_property
+    def selling(self) -> SellByStaff:
+        from oms.orders.selling import SellByStaff
+
+        told = self.settings
+        life = timedelta(hours=told.payment_link_hours)
+        return SellByStaff(self.placing, told.staff_limits, life, told.merchant_pay_url)
+
+    @cached_property
+    def drafts(self) -> KeepDrafts:
+        from oms.orders.drafts import KeepDrafts
+
+        return KeepDrafts(self.selling)
+
+    @cached_property
+    def counter_sales(self) -> CounterSales:
+        from oms.fulfillment.counter import CounterSales
+
+        return CounterSales(self.orders, self.inventory, self.clock)
+
+    @cached_property
+    def receipts(self) -> GiveReceipts:
+        from oms.orders.receipts import GiveReceipts
+
+        return GiveReceipts(self.orders, self.inventory, self.settings.merchant_name, self.settings.merchant_tax_id)
 
     @cached_property
     def ending(self) -> EndOrders:

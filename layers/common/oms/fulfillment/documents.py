@@ -1,4 +1,4 @@
-"""What the warehouse prints: packing slips, pick lists, and labels for bins, totes and parcels, as PDF or as ZPL.
+"""What the house prints: packing slips, pick lists, receipts, and labels for bins, totes and parcels, as PDF or ZPL.
 
 The font is DejaVu Sans, which ships with the layer: it has Latin, Greek, Cyrillic, Armenian and Georgian letters.
 Chinese, Japanese and Korean ones are set in the fonts that PDF readers bring. Arabic and Hebrew are not set from the
@@ -303,6 +303,64 @@ def _pick_head(sheet: _Sheet, walk: Mapping[str, Any]) -> None:
     sheet.text(195, 28, walk["walk_id"], 7, grey=_GREY, right=True)
     sheet.rule(33, grey=_INK)
     sheet.y = 42
+
+
+# ---- receipts --------------------------------------------------------------------------------------------------------
+
+_SLIP = 80.0
+_EDGE = 5.0
+
+
+def receipt(told: Mapping[str, Any]) -> bytes:
+    """A till's slip, 80 millimetres wide and as long as it needs; ``told`` is the receipt as the API shows it."""
+    currency = told["currency"]
+    rows: list[tuple[str, str, float]] = [(told["merchant"]["name"], "", 11)]
+    rows += [(row, "", 7.5) for row in told["merchant"]["store"]]
+    if told["merchant"]["tax_id"]:
+        rows.append((told["merchant"]["tax_id"], "", 7.5))
+    rows += [("", "", 0), (told["sold_at"][:16].replace("T", " ") + " UTC", "", 7.5), (told["order_id"], "", 6.5)]
+    rows.append(("", "", 0))
+    for line in told["lines"]:
+        price = _money(line["unit_price"] * line["quantity"])
+        rows.append((f"{line['quantity']} × {line['title']}", price, 9))
+        if line["quantity"] > 1:
+            rows.append((f"    {_money(line['unit_price'])} each", "", 7))
+        if line["discount"]:
+            rows.append(("    discount", f"−{_money(line['discount'])}", 7.5))
+    if told["shipping"]:
+        rows.append(("Shipping", _money(told["shipping"]), 9))
+    rows.append(("", "", 0))
+    for tax in told["taxes"]:
+        rate = f" {tax['basis_points'] / 100:g} %" if tax["basis_points"] is not None else ""
+        rows.append((f"Tax{rate} on {_money(tax['net'])}", _money(tax["tax"]), 8))
+    rows += [(f"Total {currency}", _money(told["total"]), 12), ("", "", 0)]
+    for payment in told["payments"]:
+        method = payment["method"].replace("_", " ")
+        kind = "" if payment["kind"] == "paid" else f" ({payment['kind'].replace('_', ' ')})"
+        rows.append((f"{method}{kind}", _money(payment["amount"]), 9))
+        if payment["reference"]:
+            rows.append((f"    {payment['reference']}", "", 7))
+    if told["due"]:
+        until = f" by {told['due_at'][:10]}" if told["due_at"] else ""
+        rows.append((f"Due{until}", _money(told["due"]), 9))
+    height = 22 + 2 * _EDGE + sum(5.2 if size >= 9 else 3.8 for _, _, size in rows)
+    sheet = _Sheet(_SLIP, height, f"Receipt {told['order_id']}")
+    y = _EDGE + 4
+    for left, right, size in rows:
+        if not size:
+            sheet.rule(y - 2, x=_EDGE)
+        else:
+            sheet.fitted(_EDGE, y, left, size, _SLIP - 2 * _EDGE - (20 if right else 0))
+            if right:
+                sheet.text(_SLIP - _EDGE, y, right, size, right=True)
+        y += 5.2 if size >= 9 else 3.8
+    sheet.matrix((_SLIP - 20) / 2, y, told["order_id"], 20)
+    return sheet.done()
+
+
+def _money(amount: int) -> str:
+    """Minor units as people read them; every currency of ours has a hundred of them."""
+    return f"{amount // 100}.{amount % 100:02d}"
 
 
 # ---- labels ----------------------------------------------------------------------------------------------------------

@@ -132,14 +132,22 @@ class CountStock:
 
 
 def asked_by_short(
-    inventory: DynamoInventory, facility: str, bin: str, sku: str, cause: str, actor: str, now: datetime
+    inventory: DynamoInventory,
+    facility: str,
+    bin: str,
+    sku: str,
+    cause: str,
+    actor: str,
+    now: datetime,
+    *,
+    reason: str = "a pick was short",
 ) -> list[Write]:
     """The action that asks for a count of the bin where units were not found, in the transaction that says so: once a
     ``cause``, however many parcels go short by it."""
     count_id = operations.id_of("count", f"{cause}|{bin}|{sku}")
     if inventory.table.get(f"COUNT#{count_id}", "COUNT"):
         return []
-    told = {"facility": facility, "bin": bin, "skus": [sku], "reason": "a pick was short"}
+    told = {"facility": facility, "bin": bin, "skus": [sku], "reason": reason}
     return [inventory.table.put("count", _asked(count_id, told, actor, now))]
 
 

@@ -349,6 +349,21 @@ class DynamoInventory:
             sum(item["available"] for item in items), sum(item["version"] for item in items), sold=dict(sold)
         )
 
+    def offered(self, products: Sequence[Product]) -> dict[str, int]:
+        """What may be promised of each of these products as it stood a moment ago, in one read of many: to show, not to
+        decide by."""
+        parts = self.products({part for product in products for part in product.kit}, fresh=False)
+        known = {**parts, **{product.sku: product for product in products}}
+        stocked = [product for product in known.values() if not product.kit]
+        keys = [(sku_key(product.sku), f"STOCK#{n}") for product in stocked for n in range(product.stripe_span)]
+        units = Counter[str]()
+        for item in self.table.batch_get(keys, consistent=False) if keys else ():
+            units[item["sku"]] += item["available"]
+        return {
+            product.sku: 0 if product.archived else min(units[part] // each for part, each in product.parts(1).items())
+            for product in products
+        }
+
     def sellable(self, sku: str, product: Product | None = None) -> StockLevel:
         """What may be promised of a SKU or a kit: a kit is as many as its scarcest part allows. ``product`` saves a
         read to those who have it."""
@@ -436,10 +451,22 @@ class DynamoInventory:
     def dispatch(
         self, sku: str, facility: str, quantity: int, now: datetime, lots: Mapping[str, int] | None = None
     ) -> Write:
-        """The action that lets picked units, of these ``lots``, leave: the only sale-side change of ``on_hand``."""
+        """The action that lets picked units, of these ``lots``, leave. It and ``hand_over`` are the only sale-side
+        changes of ``on_hand``."""
         changes = {"on_hand": -quantity, "allocated": -quantity, bin_name(PACKING): -quantity, "dispatched": quantity}
         changes |= {lot_name(PACKING, key): -units for key, units in (lots or {}).items()}
         return self.place(f"dispatch {sku}", sku, facility, changes, now)
+
+    def hand_over(self, place: Location, quantity: int, now: datetime) -> Write:
+        """The action that lets units leave over the counter, out of whichever bins the record has them in, and of lots
+        what expires first: nobody said which it was. It fails when they are claimed or gone since ``place`` was read.
+        """
+        taken = place.picks(quantity)
+        changes = on_shelves(taken, -1)
+        changes |= {"on_hand": -quantity, "unallocated": -quantity, "dispatched": quantity}
+        return self.place(
+            f"hand over {place.sku}", place.sku, place.facility, changes, now, seen=unnamed_seen(place, taken) or None
+        )
 
     def look_at_expiry(self, sku: str, now: datetime) -> Write:
         """The action that has a SKU's lots looked at by the next run that takes off sale what has expired."""

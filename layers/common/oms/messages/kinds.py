@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from oms.orders.model import Order, Status
-from oms.orders.paying import unpayable
+from oms.orders.paying import CARD_LINK, unpayable
 from oms.runtime.clock import from_text
 
 TOO_LATE = timedelta(days=3)
@@ -32,7 +32,8 @@ KINDS: Mapping[str, Kind] = {
     for kind in (
         Kind("confirmed", ("PaymentCaptured", "PaymentAuthorized", "HoldReleased", "OrderPlaced"), required=True),
         Kind("payment_failed", ("PaymentFailed",)),
-        Kind("payment_link", ("PaymentLinkSent",), required=True),
+        # Who orders by phone to pay by a link gets it with the order.
+        Kind("payment_link", ("PaymentLinkSent", "OrderPlaced"), required=True),
         Kind("expired", ("OrderExpired",)),
         Kind("lines_cancelled", ("LinesCancelled",), required=True),
         Kind("cancelled", ("OrderCancelled",), required=True),
@@ -84,14 +85,15 @@ def _about(kind: str, order: Order, event: Mapping[str, Any], now: datetime) -> 
     match kind:
         case "confirmed":
             # An order of ours is placed unpaid; one that was paid elsewhere is confirmed from the first.
-            early = event["type"] == "OrderPlaced" and event["data"].get("status") != "confirmed"
+            early = event["type"] == "OrderPlaced" and event["data"].get("status") == "placed"
             other = event["type"] == "HoldReleased" and event["data"].get("hold") != "payment"
             return "order" if order.status in _PAID and not early and not other else None
         case "payment_failed":
             waited = now - from_text(event["at"]) >= SECOND_THOUGHTS
             return "order" if waited and order.status is Status.PLACED and order.payment.status == "failed" else None
         case "payment_link":
-            return None if unpayable(order, now) else str(event["n"])
+            asked = event["type"] == "PaymentLinkSent" or event["data"].get("method") == CARD_LINK
+            return str(event["n"]) if asked and not unpayable(order, now) else None
         case "expired":
             return "order" if order.status is Status.EXPIRED else None
         case "cancelled":

@@ -25,6 +25,14 @@ def _printable(text: str) -> str:
     return text
 
 
+def _day(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise ValueError("must be a day such as 2026-12-24") from None
+
+
+Day = Annotated[str, AfterValidator(_day)]
 Sku = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/ +-]{0,49}$")]
 """At most 50 characters, which is what the strictest marketplace allows."""
 ShortText = Annotated[
@@ -120,18 +128,8 @@ class PlaceOrderForm(Form):
     """When the money is taken; as the shop is set up, unless the order says."""
     note: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)] | None = None
     gift: GiftForm | None = None
-    deliver_by: str | None = None
+    deliver_by: Day | None = None
     """A day such as ``2026-12-24`` on which the customer was told to have it."""
-
-    @field_validator("deliver_by")
-    @classmethod
-    def _is_a_day(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                value = date.fromisoformat(value).isoformat()
-            except ValueError:
-                raise ValueError("must be a day such as 2026-12-24") from None
-        return value
 
     @model_validator(mode="after")
     def _is_offered(self) -> PlaceOrderForm:

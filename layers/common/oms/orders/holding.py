@@ -70,12 +70,18 @@ class HoldOrders:
         """Let an order go on as far as this hold is concerned; again is harmless.
 
         Releasing ``payment`` accepts money that was less or more than owed, so an order that waits for its payment is
-        confirmed by it, if anything was paid at all. Raises ``NotFound``.
+        confirmed by it, if anything was paid at all. Raises ``NotFound``, and ``Conflict`` for goods that went over a
+        counter and are not on the books: nobody could pick them.
         """
 
         def decide(order: Order) -> Change | None:
             if kind not in order.holds:
                 return None
+            if kind == "inventory" and order.counter and order.owed():
+                raise errors.Conflict(
+                    "Its goods went over the counter: hand over what the books have, or cancel the lines.",
+                    extra={"code": "not_on_the_books"},
+                )
             rest = {name: hold for name, hold in order.holds.items() if name != kind}
             after = replace(order, holds=rest)
             if kind == "payment" and order.status is Status.PLACED and order.payment.covers > 0:

@@ -235,6 +235,10 @@ class Order:
     """The return that this order is the exchange for; its discount is what the return was worth."""
     moved_credit: int = 0
     """Minor units of what was captured that pay for exchanges: not to be given back once more."""
+    counter: str = ""
+    """The store in which its goods were handed over when it was sold; empty when they are sent or collected later."""
+    taken_at: str = ""
+    """When it was sold by the clock of a till that tells us later; ``placed_at`` is always ours."""
     chunks: int = 0
     """Into how many reservations a very large order's stock was split; 0 when it was taken with the order."""
     committed: bool = True

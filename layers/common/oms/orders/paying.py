@@ -11,6 +11,8 @@ from oms.runtime import errors
 from oms.runtime.clock import to_text
 
 PROVIDER = "stripe"
+CARD_LINK = "card_link"
+"""The method of an order by phone that its customer pays by a link: no tender, but the order's own intent."""
 _ENDED: Mapping[Status, str] = {Status.CANCELLED: "cancelled", Status.EXPIRED: "expired"}
 _TOLD: Mapping[str, str] = {
     "cancelled": "The order was cancelled: nothing is to be paid.",

@@ -39,7 +39,7 @@ from oms.runtime.http import field_problem
 
 if TYPE_CHECKING:
     from oms.channels.port import ExternalOrder
-    from oms.orders.forms import PlaceOrderForm
+    from oms.orders.forms import LineForm, PlaceOrderForm
 
 WEB = "web"
 _PENDING_FOR = timedelta(days=21)
@@ -95,13 +95,13 @@ class PlaceOrders:
         try:
             order = self._create(form, order_id, digest)
         except OrderExists as exists:
-            order = self._same_request(exists.found, digest)
+            order = self.same_request(exists.found, digest)
         except errors.DomainError:
             # A repeat is answered as the first time, even if the product has since been sold out or withdrawn.
             found = self.orders.get(order_id)
             if found is None:
                 raise
-            order = self._same_request(found, digest)
+            order = self.same_request(found, digest)
         return Placement(order, self._own_intent(order).client_secret, self.token(order))
 
     def token(self, order: Order) -> str:
@@ -126,8 +126,8 @@ class PlaceOrders:
 
     def _create(self, form: PlaceOrderForm, order_id: str, digest: bytes) -> Order:
         now = self.clock()
-        products = self._products([line.sku for line in form.lines])
-        wanted = _priceable(form, products)
+        products = self.products([line.sku for line in form.lines])
+        wanted = priceable(form.lines, form.currency, products)
         priced = pricing.price(
             wanted,
             country=form.shipping_address.country,
@@ -160,26 +160,29 @@ class PlaceOrders:
             gift=form.gift.told() if form.gift else {},
             promised_for=form.deliver_by or "",
         )
-        order = self._rated(order)
-        event = Event("OrderPlaced", "customer", "POST /orders", _facts(order))
+        order = self.rated(order)
+        event = Event("OrderPlaced", "customer", "POST /orders", first_facts(order))
         try:
             order = self.reservations.create(order, event, products, now)
         except errors.OutOfStock:
             telemetry.count("OrdersRefused")
             raise
-        _told(order)
+        count_placed(order)
         return order
 
-    def _rated(self, order: Order) -> Order:
+    def rated(self, order: Order) -> Order:
+        """A new order with how many its customer had before, and the codes that the merchant's rules give it."""
         known = replace(order, orders_before=self.orders_of(order.customer["id"]))
         return priority.rated(known, self.priority_rules())
 
-    def _products(self, skus: Sequence[str]) -> dict[str, Product]:
+    def products(self, skus: Sequence[str]) -> dict[str, Product]:
+        """Products by SKU, with those that kits among them consist of."""
         products = self.inventory.products(skus, fresh=False)
         parts = {part for product in products.values() for part in product.kit} - products.keys()
         return {**products, **(self.inventory.products(parts, fresh=False) if parts else {})}
 
-    def _same_request(self, found: Order, digest: bytes) -> Order:
+    def same_request(self, found: Order, digest: bytes) -> Order:
+        """The order that a repeat meets. Raises ``IdempotencyKeyReused`` when another request placed it."""
         if found.request_digest != digest:
             raise errors.IdempotencyKeyReused("This key was used for another order; use a new key for a new order.")
         if not found.committed:
@@ -234,7 +237,7 @@ class PlaceOrders:
         if external.cancelled or not (external.paid or external.reserves):
             return None
         now = self.clock()
-        products = self._products([line.sku for line in external.lines])
+        products = self.products([line.sku for line in external.lines])
         unknown = [line.sku for line in external.lines if line.sku not in products]
         # A SKU we do not know sells nothing of ours: it is oversold as a whole and waits for a person.
         for line in external.lines:
@@ -255,7 +258,9 @@ class PlaceOrders:
         if unknown:
             hold = Hold("unknown SKU", "catalogue", to_text(now), to_text(now + timedelta(hours=4)))
             order = replace(order, holds={"inventory": hold})
-        event = Event("OrderPlaced", f"channel:{channel}", f"{channel} order {external.external_id}", _facts(order))
+        event = Event(
+            "OrderPlaced", f"channel:{channel}", f"{channel} order {external.external_id}", first_facts(order)
+        )
         try:
             order = self.reservations.create(
                 order,
@@ -270,7 +275,7 @@ class PlaceOrders:
         if order.oversold:
             telemetry.count("OversoldUnits", sum(order.oversold.values()), channel=channel)
             telemetry.logger.warning("order_oversold", order_id=order_id, channel=channel, units=dict(order.oversold))
-        _told(order)
+        count_placed(order)
         return order
 
     def _paid_since(self, order: Order, channel: str, external: ExternalOrder) -> Order:
@@ -359,7 +364,7 @@ class PlaceOrders:
             expires_at=now,
             external_id=external.external_id,
         )
-        return self._rated(order).with_effects(Effect.START_FULFILLMENT)
+        return self.rated(order).with_effects(Effect.START_FULFILLMENT)
 
 
 def _paid_there(channel: str, external: ExternalOrder) -> ledger.Entry:
@@ -385,17 +390,23 @@ def customer_id_for(identity: str) -> str:
     return uuid.uuid5(_CUSTOMERS, identity.strip().lower()).hex[:20]
 
 
-def _priceable(form: PlaceOrderForm, products: Mapping[str, Product]) -> list[tuple[Product, int]]:
+def priceable(
+    lines: Sequence[LineForm], currency: str, products: Mapping[str, Product], *, archived: bool = False
+) -> list[tuple[Product, int]]:
+    """The products of an order's lines; ``archived`` ones too where the goods are gone already.
+
+    Raises ``InvalidRequest`` naming each line that cannot be sold so.
+    """
     wrong: list[tuple[str, str]] = []
     wanted: list[tuple[Product, int]] = []
-    for index, line in enumerate(form.lines):
+    for index, line in enumerate(lines):
         product = products.get(line.sku)
         if product is None:
             wrong.append((f"lines[{index}].sku", f"there is no product {line.sku}"))
-        elif product.archived:
+        elif product.archived and not archived:
             wrong.append((f"lines[{index}].sku", f"{line.sku} is no longer sold"))
-        elif product.currency != form.currency:
-            wrong.append((f"lines[{index}].sku", f"{line.sku} is sold in {product.currency}, not {form.currency}"))
+        elif product.currency != currency:
+            wrong.append((f"lines[{index}].sku", f"{line.sku} is sold in {product.currency}, not {currency}"))
         else:
             wanted.append((product, line.quantity))
     if wrong:
@@ -403,7 +414,7 @@ def _priceable(form: PlaceOrderForm, products: Mapping[str, Product]) -> list[tu
     return wanted
 
 
-def _facts(order: Order) -> dict[str, Any]:
+def first_facts(order: Order) -> dict[str, Any]:
     """What the first event tells: the order in figures, and no person."""
     facts: dict[str, Any] = {
         "channel": order.channel,
@@ -418,7 +429,8 @@ def _facts(order: Order) -> dict[str, Any]:
     return facts
 
 
-def _told(order: Order) -> None:
+def count_placed(order: Order) -> None:
+    """Count and log a new order."""
     telemetry.count("OrdersPlaced", channel=order.channel)
     telemetry.count("OrderValue", order.totals.total, channel=order.channel)
     telemetry.logger.info(

@@ -7,7 +7,7 @@ are checked; shipping is taxed at the same rate.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oms.inventory.model import Product
 from oms.orders.model import Line, Totals
@@ -84,6 +84,34 @@ def price(
     items = sum(line.unit_price * line.quantity for line in lines)
     tax = sum(line.tax for line in lines) + tax_on(shipping, country)
     return Priced(lines, Totals(items, shipping, tax, sum(line.discount for line in lines)))
+
+
+def charged(priced: Priced, total: int, country: str) -> Priced:
+    """The same lines for ``total`` in all, tax included, where no shipping is charged: what a till took is what they
+    cost, whatever we think of it. The difference is spread by what each line costs; a line that was cheaper has a
+    discount, one that was dearer another price."""
+    basis = 10_000 + TAX_BASIS_POINTS.get(country, 0)
+    gross = share(total, [line.unit_price * line.quantity - line.discount + line.tax for line in priced.lines])
+    lines = []
+    for line, amount in zip(priced.lines, gross, strict=True):
+        net = (amount * 10_000 + basis // 2) // basis
+        price = max(line.unit_price, -(-net // line.quantity))
+        lines.append(replace(line, unit_price=price, discount=price * line.quantity - net, tax=amount - net))
+    items = sum(line.unit_price * line.quantity for line in lines)
+    tax, discount = sum(line.tax for line in lines), sum(line.discount for line in lines)
+    return Priced(tuple(lines), Totals(items, 0, tax, discount))
+
+
+def share(amount: int, weights: Sequence[int]) -> list[int]:
+    """``amount`` in shares by weight that add up to it, each within one of its exact part; evenly without weights."""
+    weights = weights if sum(weights) else [1] * len(weights)
+    whole, given, before = sum(weights), 0, 0
+    shares = []
+    for weight in weights:
+        before += weight
+        shares.append(amount * before // whole - given)
+        given += shares[-1]
+    return shares
 
 
 def refund_for_lines(cancelled: Mapping[int, int], lines: Sequence[Line]) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from oms.fulfillment.shipments import shipment_view
-from oms.orders.model import OPEN, Order
+from oms.orders.model import OPEN, Order, Totals
 from oms.orders.store import DynamoOrders
 from oms.payments.coverage import due
 
@@ -27,7 +27,7 @@ def placement_view(placement: Placement) -> dict[str, Any]:
         "payment": {"provider": order.payment.provider, "client_secret": placement.client_secret},
         "order_token": placement.order_token,
         "expires_at": order.expires_at,
-        "backordered": _backordered(order),
+        "backordered": backordered_view(order),
     }
 
 
@@ -42,7 +42,7 @@ def payment_view(order: Order, intent: Intent) -> dict[str, Any]:
     }
 
 
-def _backordered(order: Order) -> list[dict[str, Any]]:
+def backordered_view(order: Order) -> list[dict[str, Any]]:
     """What the customer was told has to be waited for, by line."""
     skus = {line.number: line.sku for line in order.lines}
     return [
@@ -57,8 +57,12 @@ def _backordered(order: Order) -> list[dict[str, Any]]:
 
 
 def totals_view(order: Order) -> dict[str, int]:
-    """What the total is made of, in minor units."""
-    totals = order.totals
+    """What an order's total is made of, in minor units."""
+    return totals_of(order.totals)
+
+
+def totals_of(totals: Totals) -> dict[str, int]:
+    """What a total is made of, in minor units."""
     return {
         "items": totals.items,
         "shipping": totals.shipping,
@@ -96,7 +100,7 @@ def order_view(orders: DynamoOrders, order: Order, *, staff: bool, collection_co
             }
             for line in order.lines
         ],
-        "backordered": [{**told, "waiting": waiting.get(told["line"], 0)} for told in _backordered(order)],
+        "backordered": [{**told, "waiting": waiting.get(told["line"], 0)} for told in backordered_view(order)],
         "currency": order.currency,
         "total": order.totals.total,
         "totals": totals_view(order),
@@ -120,6 +124,8 @@ def order_view(orders: DynamoOrders, order: Order, *, staff: bool, collection_co
         "delivered_at": order.delivered_at or None,
         "collect_by": (order.collect_by if order.status in OPEN else "") or None,
         "collection_code": collection_code or None,
+        "counter": order.counter or None,
+        "taken_at": order.taken_at or None,
     }
     if order.promised_for:
         view["deliver_by"] = order.promised_for

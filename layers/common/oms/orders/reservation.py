@@ -156,6 +156,19 @@ def _alone(plan: Plan, sku: str) -> bool:
     return plan.products[sku].stripes == 1
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An order as it comes into being: with its first events, and with what is written beside it."""
+
+    order: Order
+    events: tuple[Event, ...]
+    writes: tuple[Write, ...] = ()
+
+
+Finish = Callable[[Order, Event], Placed]
+"""What else happens in the moment of placing, told what the order lacks. It is asked again at every attempt."""
+
+
 class Reservations:
     """Creates orders together with their stock, and gives stock back when orders die."""
 
@@ -172,15 +185,17 @@ class Reservations:
         *,
         may_oversell: bool = False,
         writes: tuple[Write, ...] = (),
+        finish: Finish | None = None,
     ) -> Order:
         """Create the order with its stock, all or nothing.
 
-        Raises ``OutOfStock``, ``OrderExists`` with what was found, ``Contention``. ``writes`` join the transaction
-        that makes the order exist, and so do its places in the queues for what it lacks.
+        Raises ``OutOfStock``, ``OrderExists`` with what was found, ``Contention``, and ``ConditionsFailed`` when a
+        condition of ``writes`` or of what ``finish`` writes does not hold. They join the transaction that makes the
+        order exist, and so do its places in the queues for what it lacks.
         """
         wanted = order.owed()
         if len(wanted) > INLINE_SKUS:
-            return self._create_in_chunks(order, event, wanted, products, now, may_oversell, writes)
+            return self._create_in_chunks(order, event, wanted, products, now, may_oversell, writes, finish)
         plan = Plan.start(wanted, products, order, may_oversell=may_oversell)
         if order.external_id:
             parts = {part for line in order.lines for part in line.parts}
@@ -188,10 +203,11 @@ class Reservations:
 
         def attempt(plan: Plan, takes: list[Write]) -> Order:
             short, told = self._with_lack(order, event, plan.oversold, promised=not may_oversell)
-            created, creation = self.orders.creation(short, told, now)
+            placed = finish(short, told) if finish else Placed(short, (told,))
+            created, creation = self.orders.creation(placed.order, placed.events[0], now, *placed.events[1:])
             queued = queue_writes(self.inventory, None, created, now)
             try:
-                self.orders.table.transact([*creation, *writes, *takes, *queued], patient=False)
+                self.orders.table.transact([*creation, *writes, *placed.writes, *takes, *queued], patient=False)
             except ConditionsFailed as failed:
                 self._raise_if_exists(order.order_id, failed)
                 raise
@@ -239,6 +255,7 @@ class Reservations:
         now: datetime,
         may_oversell: bool,
         writes: tuple[Write, ...],
+        finish: Finish | None,
     ) -> Order:
         chunks = _chunks(wanted)
         order = replace(order, chunks=len(chunks))
@@ -259,9 +276,10 @@ class Reservations:
             self.undo_draft(order.order_id, now)
             raise
         short, told = self._with_lack(order, event, oversold, promised=not may_oversell)
-        committed, commit = self.orders.commit_draft(short, told, now)
+        placed = finish(short, told) if finish else Placed(short, (told,))
+        committed, commit = self.orders.commit_draft(placed.order, placed.events[0], now, *placed.events[1:])
         try:
-            self.orders.table.transact([*commit, *writes])
+            self.orders.table.transact([*commit, *writes, *placed.writes])
         except ConditionsFailed as failed:
             self._raise_if_committed(order.order_id, failed)
             raise

@@ -148,23 +148,52 @@ class DynamoOrders:
 
     # ---- writing -------------------------------------------------------------------------------------------------
 
-    def creation(self, order: Order, event: Event, now: datetime) -> tuple[Order, list[Write]]:
-        """The order at version 1 and the two actions that create it with its first event."""
-        return self._step(replace(order, committed=True), event, now, condition="attribute_not_exists(pk)", values=None)
+    def creation(self, order: Order, event: Event, now: datetime, *also: Event) -> tuple[Order, list[Write]]:
+        """The order and the actions that create it with its first event, and with those that happened in the same
+        moment: a sale at a counter is placed, paid and handed over at once."""
+        order, told = self._told(replace(order, committed=True), [event, *also], now)
+        after, writes = self._step(order, [event, *also][-1], now, condition="attribute_not_exists(pk)", values=None)
+        return after, [*writes, *told]
 
     def draft(self, order: Order, now: datetime) -> Write:
         """The action that reserves the id of a very large order before its stock is gathered."""
         return self.table.put("order", order_to_item(replace(order, committed=False), now))
 
-    def commit_draft(self, order: Order, event: Event, now: datetime) -> tuple[Order, list[Write]]:
+    def commit_draft(self, order: Order, event: Event, now: datetime, *also: Event) -> tuple[Order, list[Write]]:
         """The actions that turn a draft into an order, unless somebody has begun to undo it."""
-        return self._step(
-            replace(order, committed=True),
-            event,
+        order, told = self._told(replace(order, committed=True), [event, *also], now)
+        after, writes = self._step(
+            order,
+            [event, *also][-1],
             now,
             condition="committed = :no AND attribute_not_exists(aborting)",
             values={":no": False},
         )
+        return after, [*writes, *told]
+
+    def _told(self, order: Order, events: Sequence[Event], now: datetime) -> tuple[Order, list[Write]]:
+        """The order with all but the last of these events in its history, and the actions that write them."""
+        writes = []
+        for event in events[:-1]:
+            order, entry = self._entry(order, event, now)
+            writes.append(entry)
+        return order, writes
+
+    def _entry(self, order: Order, event: Event, now: datetime) -> tuple[Order, Write]:
+        number = order.version + 1
+        at = to_text(now)
+        told = {"type": event.type, "actor": event.actor, "cause": event.cause, "data": dict(event.data)}
+        head = history.link(order.head, number, at, told)
+        entry = {
+            "pk": order_key(order.order_id),
+            "sk": f"EVENT#{number:06d}",
+            "entity": "event",
+            "n": number,
+            "at": at,
+            **told,
+            "hash": head,
+        }
+        return replace(order, version=number, head=head), self.table.put("event", entry)
 
     def change(
         self, order_id: str, decide: Callable[[Order], Change | None], now: datetime, *, attempts: int = _ATTEMPTS
@@ -212,23 +241,10 @@ class DynamoOrders:
         values: Mapping[str, Any] | None,
         holds: Mapping[str, Hold] | None = None,
     ) -> tuple[Order, list[Write]]:
-        number = order.version + 1
-        at = to_text(now)
-        told = {"type": event.type, "actor": event.actor, "cause": event.cause, "data": dict(event.data)}
-        head = history.link(order.head, number, at, told)
-        after = replace(order, version=number, head=head)
-        entry = {
-            "pk": order_key(order.order_id),
-            "sk": f"EVENT#{number:06d}",
-            "entity": "event",
-            "n": number,
-            "at": at,
-            **told,
-            "hash": head,
-        }
+        after, entry = self._entry(order, event, now)
         return after, [
             self.table.put("order", order_to_item(after, now), condition, values=values),
-            self.table.put("event", entry),
+            entry,
             *self._hold_writes(order, holds or {}),
         ]
 
@@ -322,6 +338,8 @@ def order_to_item(order: Order, now: datetime) -> Item:
         "return_deadline": order.return_deadline,
         "exchange_of": order.exchange_of,
         "moved_credit": order.moved_credit,
+        "counter": order.counter,
+        "taken_at": order.taken_at,
         "chunks": order.chunks,
     }
     item.update({key: value for key, value in optional.items() if value})
@@ -389,6 +407,8 @@ def order_from_item(item: Item) -> Order:
         return_deadline=item.get("return_deadline", ""),
         exchange_of=item.get("exchange_of", ""),
         moved_credit=item.get("moved_credit", 0),
+        counter=item.get("counter", ""),
+        taken_at=item.get("taken_at", ""),
         chunks=item.get("chunks", 0),
         committed=item.get("committed", True),
         version=item["version"],

@@ -21,7 +21,7 @@ from oms.orders.model import HOLD_KINDS
 from oms.orders.returning import RETURN_QUEUE, ReturnStatus
 from oms.orders.store import BACKORDER_QUEUE, DynamoOrders, hold_queue
 from oms.orders.words import moment
-from oms.payments.cases import CASE_QUEUE
+from oms.payments.cases import CASE_QUEUE, PRICE_DIFFERENCE
 from oms.payments.settle import BY_HAND, REFUND_FAILED
 from oms.runtime.clock import Clock, from_text, to_text
 from oms.runtime.dynamo import Item
@@ -235,17 +235,20 @@ def _trouble(item: Item) -> Work:
 
 
 def _case(item: Item) -> Work:
-    kind, case_id = item["kind"], item["case_id"]
+    kind, case_id, data = item["kind"], item["case_id"], item["data"]
+    what, do = f"The books disagree: {kind.replace('_', ' ')} {case_id}.", "Put it right at the provider"
+    if kind == PRICE_DIFFERENCE:
+        what, do = f"A till charged {data['charged']} where our price is {data['ours']}.", "Ask whoever sold it"
     return Work(
         "case",
         f"{kind}/{case_id}",
-        str(item["data"].get("order_id") or ""),
-        f"The books disagree: {kind.replace('_', ' ')} {case_id}.",
+        str(data.get("order_id") or ""),
+        what,
         "finance",
         item["opened_at"],
         item["deadline"],
         Step(
-            "Put it right at the provider, then close the case with what was done.",
+            f"{do}, then close the case with what was done.",
             "POST",
             f"/payments/cases/{kind}/{case_id}/close",
         ),

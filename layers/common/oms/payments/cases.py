@@ -1,4 +1,5 @@
-"""What disagrees about money and waits for somebody: breaks, payments without an order, orders without a payment."""
+"""What disagrees about money and waits for somebody: breaks, payments without an order, orders without a payment,
+and what tills charged beside our prices."""
 
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ PAYMENT_WITHOUT_ORDER = "payment_without_order"
 ORDER_WITHOUT_PAYMENT = "order_without_payment"
 CASE_QUEUE = "case"
 """The queue of work in which open cases stand, by deadline; without one, by when they were opened."""
-KINDS = (BREAK, PAYMENT_WITHOUT_ORDER, ORDER_WITHOUT_PAYMENT)
+PRICE_DIFFERENCE = "price_difference"
+"""A till charged what is not our price; the sale stands as it was made."""
+KINDS = (BREAK, PAYMENT_WITHOUT_ORDER, ORDER_WITHOUT_PAYMENT, PRICE_DIFFERENCE)
 
 
 def case_key(kind: str) -> str:

@@ -66,6 +66,8 @@ class Entry:
     reference: str = ""
     """A terminal's receipt, an invoice's number."""
     agent: str = ""
+    taken_at: str = ""
+    """When a till took it by its own clock; when it was written is ours."""
 
     @property
     def sk(self) -> str:
@@ -129,6 +131,7 @@ def append(table: Table, order_id: str, entry: Entry, now: datetime) -> Write:
         "fee": entry.fee,
         "reference": entry.reference,
         "agent": entry.agent,
+        "taken_at": entry.taken_at,
     }
     return table.put("money", {**item, **{name: value for name, value in optional.items() if value}})
 

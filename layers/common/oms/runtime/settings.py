@@ -70,6 +70,9 @@ class Settings:
     merchant_order_url: str = ""
     merchant_pay_url: str = ""
     merchant_zone: str = "UTC"
+    merchant_tax_id: str = ""
+    payment_link_hours: int = 24
+    staff_limits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     agent_refund_limit: int = 10_000
     return_window_days: int = 30
     return_send_days: int = 14
@@ -93,7 +96,7 @@ class Settings:
             try:
                 if spec.type == "int":
                     values[spec.name] = int(text)
-                elif spec.type == "Mapping[str, str]":
+                elif str(spec.type).startswith("Mapping["):
                     values[spec.name] = json.loads(text)
                 else:
                     values[spec.name] = text
