@@ -12,7 +12,7 @@ STACK = oms-$(or $(STAGE),local)
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run test up down check format openapi bench replay simulate mutants redrive reconcile conformance deploy secrets lock clean
+.PHONY: help run test up down check format openapi bench replay simulate mutants redrive reconcile customers conformance deploy secrets lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -62,6 +62,9 @@ redrive: $(INSTALLED)  ## play a dead-letter queue back: QUEUE=<name or all> [ST
 
 reconcile: $(INSTALLED)  ## read every channel back now, and say what differed and why [STAGE=…]
 	@$(RUN) local.reconcile --stack $(STACK)
+
+customers: $(INSTALLED)  ## make all customers' profiles anew from their orders, and say how many differed [STAGE=…]
+	@$(RUN) local.customers --stack $(STACK)
 
 conformance: $(INSTALLED)  ## what a channel's adapter must do, run against its simulator: CHANNEL=<name or all>
 	@$(WITH_CODE) tests.conformance "$(or $(CHANNEL),all)"

@@ -1,4 +1,7 @@
-"""The customers queue: events of orders after which what is kept of customers, or counted of orders, may change."""
+"""The customers queue: events of orders after which what is kept of customers, or counted of orders, may change.
+
+Called by hand (``make customers``) it makes profiles anew, as far as its time lasts.
+"""
 
 from __future__ import annotations
 
@@ -21,4 +24,6 @@ def record(message: Mapping[str, Any]) -> None:
 @entry_point
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Lambda entry."""
+    if "Records" not in event:
+        return app().rebuilding_people.go_on(event, lambda: context.get_remaining_time_in_millis() / 1000)
     return process_queue(event, lambda each: record(json.loads(each["body"])))

@@ -7,7 +7,7 @@ each step they look at what changed (the tables' streams tell), and at everythin
 from __future__ import annotations
 
 import base64
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -1136,6 +1136,36 @@ def customers_were_told(books: Books) -> None:
             ended = mail is not None and mail["status"] in {"sent", "suppressed", "failed", "uncertain"}
             late = from_text(due.at) < now - TOO_LATE
             require(ended or late, "customers_were_told", f"{pk}: {due.kind} {due.about} is {mail}")
+
+
+@liveness
+def profiles_are_what_orders_say(books: Books) -> None:
+    """Each customer's figures are the sum over their orders; only a stream that lost records may leave a gap."""
+    if any(kind == "stream_lost" for kind, _ in books.system.plane.struck):
+        return
+    said: dict[str, Counter[str]] = defaultdict(Counter)
+    for _, item in books.orders():
+        order = order_from_item(item)
+        if order.status in (Status.PLACED, Status.EXPIRED) or not order.committed or not order.customer.get("name"):
+            continue
+        total = said[order.customer["id"]]
+        if order.status is Status.CANCELLED:
+            total["cancelled"] += 1
+            continue
+        total["orders"] += 1
+        total["units"] += sum(line.quantity - line.cancelled - line.returned for line in order.lines)
+        total[order.currency] += order.payment.captured - order.payment.refunded
+    kept: dict[str, Counter[str]] = {}
+    for item in books.items["OrdersTable"].values():
+        if item["entity"] == "person":
+            for name, identity in item["identities"].items():
+                figures = identity["figures"]
+                counted = {each: figures.get(each, 0) for each in ("orders", "cancelled", "units")}
+                kept[name] = Counter({**counted, **figures.get("spent", {})})
+    for name in sorted(said.keys() | kept.keys()):
+        # Counters are equal when they differ in nothing but zeros.
+        same = said.get(name, Counter()) == kept.get(name, Counter())
+        require(same, "profiles_are_what_orders_say", f"{name}: {said.get(name)} is kept as {kept.get(name)}")
 
 
 @liveness

@@ -11,6 +11,7 @@ import pytest
 
 from local.simulators.ses import Letter
 from local.simulators.subscriber import Heard
+from oms.customers.people import person_key
 from oms.runtime.dynamo import from_item, to_item
 from tests.simulation.checkers import LIVENESS, SAFETY, Violation
 from tests.simulation.faults import Plane
@@ -203,6 +204,14 @@ def mails_tell_what_is_committed(scene: Scene) -> None:
 @plants
 def customers_were_told(scene: Scene) -> None:
     _claimed(scene)
+
+
+@plants
+def profiles_are_what_orders_say(scene: Scene) -> None:
+    customer_id = _image(scene, "OrdersTable", f"ORDER#{scene.order_id}", "ORDER")["customer_id"]
+    pk, sk = person_key(customer_id)
+    identities = {customer_id: {"figures": {"orders": 2}}}
+    _put(scene, "OrdersTable", {"pk": pk, "sk": sk, "entity": "person", "identities": identities, "version": 1})
 
 
 @plants

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from oms.customers.joining import JoinPeople
     from oms.customers.keeping import KeepPeople
     from oms.customers.people import People
+    from oms.customers.rebuilding import RebuildPeople
     from oms.fulfillment.carrier import Carrier
     from oms.fulfillment.counter import CounterSales
     from oms.inventory.catalogue import Catalogue
@@ -543,6 +544,12 @@ class App:
         from oms.customers.joining import JoinPeople
 
         return JoinPeople(self.orders, self.people, self.clock)
+
+    @cached_property
+    def rebuilding_people(self) -> RebuildPeople:
+        from oms.customers.rebuilding import RebuildPeople
+
+        return RebuildPeople(self.orders, self.keeping, self.clock)
 
     @cached_property
     def changing_people(self) -> ChangePeople:

@@ -4,9 +4,9 @@ CHANGES = frozenset(
     {
         *("OrderPlaced", "OrderCancelled", "LinesCancelled", "OrderEdited", "AddressChanged", "HoldReleased"),
         *("PaymentCaptured", "PaymentAuthorized", "PaymentCancelled", "AuthorizationReleased", "CreditGranted"),
-        *("RefundSent", "RefundSucceeded", "RefundFailed", "RefundFound"),
+        *("RefundSent", "RefundSucceeded", "RefundFailed", "RefundFound", "PersonErased"),
         *("ReturnRequested", "ReturnRejected", "ReturnCancelled", "ReturnClosed", "ReturnRefunded", "ReturnExchanged"),
-        # By the time a parcel leaves, a mail that could not be delivered has come back.
-        *("PersonErased", "ShipmentShipped"),
+        # A parcel that comes back; and when one leaves, a mail that could not be delivered has come back.
+        *("ShipmentReturned", "ShipmentShipped"),
     }
 )

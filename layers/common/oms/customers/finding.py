@@ -8,7 +8,7 @@ Entries name identities, so joining two people changes none.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from oms.inventory.finding import folded, words
 
@@ -57,7 +57,7 @@ def place(term: str) -> Key:
     return f"FIND#customer#{term[:SHORTEST]}", term
 
 
-def entry(term: str, customer_id: str) -> Mapping[str, str]:
+def entry(term: str, customer_id: str) -> dict[str, str]:
     """The item by which an identity is found under a term."""
     pk, prefix = place(term)
     return {"pk": pk, "sk": f"{prefix}#{customer_id}", "entity": "find", "identity": customer_id}

@@ -84,7 +84,7 @@ class KeepPeople:
         for attempt in range(_ATTEMPTS):
             person = self.people.of(customer_id)
             known = person.identities.get(customer_id, Identity())
-            fresh = self._with_figures(customer_id, known, folded(self._contributions(customer_id)))
+            fresh = self._with_figures(customer_id, known, folded(self.contributions(customer_id)))
             if fresh == person.identities.get(customer_id):
                 return False
             try:
@@ -99,6 +99,15 @@ class KeepPeople:
         """Replace what a customer wants to hear of, where messages and where profiles are looked up."""
         self.preferences.put(customer_id, off=off, marketing=marketing, actor=actor, now=self.clock())
         self.refresh(customer_id)
+
+    def drop(self, customer_id: str, order_id: str) -> None:
+        """Take back what an order says of a customer to whom it does not contribute. Raises ``ConditionsFailed`` when
+        it does, or when they are being written."""
+        table = self.people.table
+        names, values = {"#identity": "identity"}, {":me": customer_id}
+        condition = "attribute_not_exists(pk) OR #identity <> :me"
+        check = table.check("contributed", contributed_key(order_id), condition, names=names, values=values)
+        table.transact([check, *self._counting(customer_id, order_id, None)])
 
     def _plan(self, order: Order, again: bool) -> _Plan:
         item = self.people.table.get(*contributed_key(order.order_id))
@@ -132,12 +141,14 @@ class KeepPeople:
         person = self.people.of(customer_id)
         item = table.get(pk, sk)
         old = contribution_from_item(item) if item else None
-        if (old and old.told()) == (new and new.told()):
+        known = person.identities.get(customer_id)
+        if (old and old.told()) == (new and new.told()) and (known or not old):
             return []
-        identity = person.identities.get(customer_id, Identity())
-        figures = changed(identity.figures, old, new)
+        identity = known or Identity()
+        # Without figures there is nothing to take a difference from.
+        figures = changed(identity.figures, old, new) if known or not old else None
         if figures is None:
-            others = [each for each in self._contributions(customer_id) if each.order_id != order_id]
+            others = [each for each in self.contributions(customer_id) if each.order_id != order_id]
             figures = folded([*others, *([new] if new else [])])
         stored = {"pk": pk, "sk": sk, "entity": "contribution", **contribution_to_item(new)} if new else None
         return [
@@ -158,5 +169,6 @@ class KeepPeople:
             return None
         return replace(identity, figures=figures, marketing=self.preferences.read(customer_id).marketing)
 
-    def _contributions(self, customer_id: str) -> list[Contribution]:
+    def contributions(self, customer_id: str) -> list[Contribution]:
+        """What is kept of each order of one identity."""
         return [contribution_from_item(item) for item in self.people.table.query(customer_key(customer_id), "CONTRIB#")]

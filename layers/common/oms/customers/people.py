@@ -42,6 +42,12 @@ def identity_key(customer_id: str) -> tuple[str, str]:
     return customer_key(customer_id), "IDENTITY"
 
 
+def link(customer_id: str, person_id: str, now: datetime) -> Item:
+    """The item that says so."""
+    pk, sk = identity_key(customer_id)
+    return {"pk": pk, "sk": sk, "entity": "identity", "person_id": person_id, "since": to_text(now)}
+
+
 def contribution_key(customer_id: str, order_id: str) -> tuple[str, str]:
     """Where an order's part in its customer's figures stands."""
     return customer_key(customer_id), f"CONTRIB#{order_id}"
@@ -281,13 +287,11 @@ class People:
     def _link(self, name: str, before: str | None, after: str | None, now: datetime) -> list[Write]:
         if before == after:
             return []
-        pk, sk = identity_key(name)
         if after is None:
-            return [self.table.delete("identity", (pk, sk))]
-        item = {"pk": pk, "sk": sk, "entity": "identity", "person_id": after, "since": to_text(now)}
-        if before is None:
-            return [self.table.put("identity", item)]
-        return [self.table.put("identity", item, "person_id = :before", values={":before": before})]
+            return [self.table.delete("identity", identity_key(name), None)]
+        # A new identity's link may be there already where its person was lost.
+        condition = "person_id = :before" if before else "attribute_not_exists(pk) OR person_id = :before"
+        return [self.table.put("identity", link(name, after, now), condition, values={":before": before or after})]
 
 
 _BATCH = 50
