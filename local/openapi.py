@@ -59,8 +59,10 @@ from oms.orders.aftersales_forms import (
     ReturnScanForm,
     WithdrawForm,
 )
+from oms.orders.coupon_forms import CouponForm, CouponTermsForm
 from oms.orders.forms import AddressForm, CancelOrderForm, HoldForm, PlaceOrderForm, ReleaseForm
 from oms.orders.notes import NoteForm
+from oms.orders.priority_forms import PriorityRehearsalForm, PriorityRulesForm
 from oms.orders.staff_forms import DraftForm, PlaceDraftForm, StaffOrderForm, TenderForm
 from oms.payments.disputes import CloseCaseForm, EvidenceForm
 from oms.webhooks.forms import ChangeSubscriptionForm, ReplayForm, RotateSecretForm, SubscriptionForm
@@ -201,6 +203,27 @@ _PRICED_NOW = _object(
         ),
         "problems": _list(_object({"field": TEXT, "message": TEXT})),
     }
+)
+_COUPON = _object(
+    {
+        "code": TEXT,
+        "kind": {"enum": ["percent", "amount", "shipping"]},
+        "percent": _or_null(NUMBER),
+        "amounts": _map(MINOR),
+        "limit": _or_null(NUMBER),
+        "per_customer": _or_null(NUMBER),
+        "per_address": _or_null(NUMBER),
+        "starts_at": _or_null(TIME),
+        "ends_at": _or_null(TIME),
+        "minimum": _map(MINOR),
+        "minimum_units": COUNT,
+        "skus": _list(TEXT),
+        "exclusive": FLAG,
+        "active": FLAG,
+        "personal": FLAG,
+        "version": NUMBER,
+    },
+    {"used": COUNT},
 )
 _PRIORITY = _object({"score": COUNT, "codes": TEXT})
 
@@ -361,11 +384,11 @@ ANSWERS: dict[str, Schema] = {
     "Placement": _object(
         {
             "order_id": {"type": "string", "format": "uuid"},
-            "status": {"const": "placed"},
+            "status": {"enum": ["placed", "confirmed"]},
             "currency": CURRENCY,
             "total": MINOR,
             "totals": _TOTALS,
-            "payment": _object({"provider": TEXT, "client_secret": TEXT}),
+            "payment": _object({"provider": TEXT, "client_secret": _or_null(TEXT)}),
             "order_token": TEXT,
             "expires_at": TIME,
             "backordered": _list(_object(_BACKORDERED)),
@@ -518,6 +541,7 @@ ANSWERS: dict[str, Schema] = {
             "taken_at": _or_null(TIME),
         },
         {
+            "coupons": _list(_object({"code": TEXT, "discount": MINOR, "shipping": MINOR})),
             "deliver_by": TEXT,
             "note": TEXT,
             "external_id": _or_null(TEXT),
@@ -1008,6 +1032,37 @@ ANSWERS: dict[str, Schema] = {
     "Zones": _object({"zones": _list(_ref("Zone"))}),
     "Facility": _FACILITY,
     "Facilities": _object({"facilities": _list(_FACILITY)}),
+    "PriorityRules": _object(
+        {
+            "version": COUNT,
+            "weights": _map(COUNT),
+            "many_units": COUNT,
+            "large_ticket": _map(MINOR),
+            "frequent_orders": COUNT,
+            "rush_methods": _list(TEXT),
+            "promised_days": COUNT,
+        }
+    ),
+    "PriorityRehearsal": _object(
+        {
+            "orders": _list(
+                _object(
+                    {
+                        "order_id": TEXT,
+                        "placed_at": TIME,
+                        "before": _object({"score": COUNT, "codes": TEXT, "rules": COUNT}),
+                        "after": _PRIORITY,
+                        "changed": FLAG,
+                    }
+                )
+            ),
+            "changed": COUNT,
+            "codes_before": _map(COUNT),
+            "codes_after": _map(COUNT),
+        }
+    ),
+    "Coupon": _COUPON,
+    "Coupons": _object({"coupons": _list(_COUPON), "next_cursor": _or_null(TEXT)}),
     "RoutingRules": _object(
         {
             "version": COUNT,
@@ -1461,6 +1516,36 @@ OPERATIONS: tuple[Operation, ...] = (
         query=("q",),
     ),
     Operation("GET /customers/{id}", "A customer over all channels", "agent ops pos", "Customer"),
+    Operation("GET /priority/rules", "Read the priority rules", "agent ops pos warehouse", "PriorityRules"),
+    Operation(
+        "PUT /priority/rules",
+        "Replace the priority rules",
+        "ops",
+        "PriorityRules",
+        200,
+        PriorityRulesForm,
+        problems=(409,),
+    ),
+    Operation(
+        "POST /priority/rehearsals",
+        "What priority rules would make of the last orders",
+        "ops",
+        "PriorityRehearsal",
+        200,
+        PriorityRehearsalForm,
+    ),
+    Operation("POST /coupons", "Make a coupon", "ops", "Coupon", 201, CouponForm, problems=(409,)),
+    Operation("GET /coupons", "The merchant's coupons", "agent ops pos", "Coupons", query=("cursor",)),
+    Operation("GET /coupons/{code}", "A coupon and its uses", "agent ops pos", "Coupon"),
+    Operation(
+        "PATCH /coupons/{code}",
+        "Change a coupon's terms",
+        "ops",
+        "Coupon",
+        200,
+        CouponTermsForm,
+        problems=(409, 412, 503),
+    ),
     Operation(
         "GET /customers/{id}/orders",
         "A customer's orders through all channels, the newest first",

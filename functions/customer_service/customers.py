@@ -1,4 +1,4 @@
-"""Customers: who they are over all channels, what they bought, and which of them are one."""
+"""Customers: who they are over all channels, how urgent their orders are, and the coupons that they are given."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from oms.bootstrap import app
 from oms.customers.forms import ChangeCustomerForm, MergeForm
 from oms.customers.joining import merge_view
 from oms.customers.views import found_view, person_view
+from oms.orders.coupon_book import coupon_view
+from oms.orders.coupon_forms import CouponForm, CouponTermsForm
 from oms.orders.listing import list_orders
+from oms.orders.priority_forms import PriorityRehearsalForm, PriorityRulesForm
+from oms.orders.priority_rules import current_rules, put_rules, rehearse, rules_to_item
 from oms.runtime.http import ApiRequest, ApiResponse, dispatch
 from oms.runtime.telemetry import entry_point
 
+STAFF = ("agent", "warehouse", "ops", "pos")
 AGENTS = ("agent", "ops", "pos")
 
 
@@ -66,6 +71,56 @@ def _shown(request: ApiRequest) -> ApiResponse:
     return ApiResponse(200, view, {"etag": f'"{view["version"]}"'})
 
 
+def priority_rules(request: ApiRequest) -> ApiResponse:
+    """Show the priority rules."""
+    request.require_group(*STAFF)
+    return ApiResponse(200, rules_to_item(current_rules(app().orders.table)))
+
+
+def replace_priority_rules(request: ApiRequest) -> ApiResponse:
+    """Replace the priority rules; orders that are placed or edited from now on follow them."""
+    request.require_group("ops")
+    rules = request.parse(PriorityRulesForm).as_rules()
+    return ApiResponse(200, rules_to_item(put_rules(app().orders.table, rules, actor=request.actor, now=app().clock())))
+
+
+def rehearse_priority_rules(request: ApiRequest) -> ApiResponse:
+    """Say what rules would make of the last orders."""
+    request.require_group("ops")
+    form = request.parse(PriorityRehearsalForm)
+    return ApiResponse(200, rehearse(app().orders, form.as_rules(), form.last, app().clock()))
+
+
+def add_coupon(request: ApiRequest) -> ApiResponse:
+    """Make a coupon; its code is its key, so the same again is answered as the first time."""
+    request.require_group("ops")
+    coupon = request.parse(CouponForm).as_coupon()
+    made = app().coupons.add(coupon, actor=request.actor, now=app().clock())
+    return ApiResponse(201, coupon_view(made), {"location": f"/coupons/{made.code}", "etag": f'"{made.version}"'})
+
+
+def list_coupons(request: ApiRequest) -> ApiResponse:
+    """List the merchant's coupons by code."""
+    request.require_group(*AGENTS)
+    return ApiResponse(200, app().coupons.page(request.query.get("cursor", "")))
+
+
+def read_coupon(request: ApiRequest) -> ApiResponse:
+    """Show a coupon and how many orders carry it."""
+    request.require_group(*AGENTS)
+    coupon = app().coupons.require(request.path["code"].upper())
+    return ApiResponse(200, coupon_view(coupon, app().coupons.used(coupon)), {"etag": f'"{coupon.version}"'})
+
+
+def change_coupon(request: ApiRequest) -> ApiResponse:
+    """Change a coupon's terms for orders that are placed from now on."""
+    request.require_group("ops")
+    changes = request.parse(CouponTermsForm).changes()
+    code, seen = request.path["code"].upper(), request.if_match()
+    after = app().coupons.change(code, changes, seen=seen, actor=request.actor, now=app().clock())
+    return ApiResponse(200, coupon_view(after), {"etag": f'"{after.version}"'})
+
+
 ROUTES = {
     "GET /customers": find,
     "GET /customers/{id}": read,
@@ -73,6 +128,13 @@ ROUTES = {
     "PATCH /customers/{id}": change,
     "POST /customers/{id}/merges": join,
     "DELETE /customers/{id}/merges/{merge}": part,
+    "GET /priority/rules": priority_rules,
+    "PUT /priority/rules": replace_priority_rules,
+    "POST /priority/rehearsals": rehearse_priority_rules,
+    "POST /coupons": add_coupon,
+    "GET /coupons": list_coupons,
+    "GET /coupons/{code}": read_coupon,
+    "PATCH /coupons/{code}": change_coupon,
 }
 
 

@@ -199,4 +199,4 @@ def test_priority_codes_are_seen_by_staff(shop: Shop) -> None:
     shop.stock_up("SHIRT", 20)
     placed = shop.place(checkout(("SHIRT", 12), shipping_method="express"))
     order = shop.app.orders.require(placed.body["order_id"])
-    assert (order.priority_codes, order.priority_score) == ("LMR", 70)
+    assert (order.priority_codes, order.priority_score) == ("LMNR", 75)

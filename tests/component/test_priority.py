@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from botocore.exceptions import ClientError
 
+from oms.customers.people import People
 from oms.orders.editing import Edit
 from oms.orders.priority import Rules
 from oms.orders.priority_rules import current_rules, put_rules, rehearse
 from oms.runtime import errors
+from tests.component.test_channels import buys, on_sale
 from tests.support.floor import Floor
-from tests.support.shop import Shop, checkout
+from tests.support.shop import Answer, Shop, checkout
 
 
 def told(shop: Shop, order_id: str) -> tuple[str, int, int]:
@@ -30,7 +33,7 @@ def test_new_rules_hold_for_orders_from_a_minute_later_on_and_old_ones_stay_read
     assert written.version == 1
     shop.later(seconds=61)
     second = shop.place(key="order-0002").body["order_id"]
-    assert (told(shop, first), told(shop, second)) == (("", 0, 0), ("M", 7, 1))
+    assert (told(shop, first), told(shop, second)) == (("N", 5, 0), ("M", 7, 1))
     assert current_rules(shop.app.orders.table) == written
     assert shop.app.orders.table.get("PRIORITY", "VERSION#000001") is not None
     with pytest.raises(errors.Conflict):
@@ -40,7 +43,7 @@ def test_new_rules_hold_for_orders_from_a_minute_later_on_and_old_ones_stay_read
 def test_an_order_for_a_promised_day_says_so(shop: Shop) -> None:
     shop.stock_up("SHIRT", 20)
     placed = shop.place(checkout(deliver_by="2026-11-27"))
-    assert told(shop, placed.body["order_id"]) == ("P", 30, 0)
+    assert told(shop, placed.body["order_id"]) == ("NP", 35, 0)
     assert shop.read(placed)["deliver_by"] == "2026-11-27"
     for wrong in ("2026-11-22", "soon"):
         assert shop.place(checkout(deliver_by=wrong), key=f"wrong-{wrong}").status == 422
@@ -80,8 +83,55 @@ def test_a_dry_run_shows_what_rules_would_make_of_the_last_orders_and_writes_not
     small = shop.place(checkout(("SHIRT", 1)), key="order-0002").body["order_id"]
     found = rehearse(shop.app.orders, replace(Rules(), large_ticket={"USD": 1}), 10, shop.now)
     assert [(one["order_id"], one["before"]["codes"], one["after"]) for one in found["orders"]] == [
-        (small, "", {"score": 20, "codes": "L"}),
-        (large, "LM", {"score": 30, "codes": "LM"}),
+        (small, "N", {"score": 25, "codes": "LN"}),
+        (large, "LMN", {"score": 35, "codes": "LMN"}),
     ]
     assert (found["changed"], found["codes_before"]["L"], found["codes_after"]["L"]) == (1, 1, 2)
-    assert told(shop, small) == ("", 0, 0)
+    assert told(shop, small) == ("N", 5, 0)
+
+
+def test_operators_replace_and_rehearse_the_rules(shop: Shop) -> None:
+    def ask(route: str, body: object = None, group: str = "ops") -> Answer:
+        staff = {"cognito:groups": f"[{group}]", "cognito:username": "kim"}
+        return shop.call("customer_service.customers", route, body, staff=staff)
+
+    shop.stock_up("SHIRT", 20)
+    shop.place(checkout(("SHIRT", 12)))
+    rules = ask("GET /priority/rules", group="warehouse").body
+    rules["weights"] = {"M": 3}
+    tried = ask("POST /priority/rehearsals", {**rules, "last": 5}).body
+    assert (tried["orders"][0]["before"]["codes"], tried["orders"][0]["after"]) == ("LMN", {"score": 3, "codes": "M"})
+    assert ask("PUT /priority/rules", rules).body == {**rules, "version": 1}
+    assert ask("PUT /priority/rules", rules).status == 409
+    assert ask("PUT /priority/rules", {**rules, "rush_methods": ["teleport"]}).status == 422
+    assert ask("PUT /priority/rules", {**rules, "weights": {"X": 1}}).status == 422
+    assert ask("PUT /priority/rules", rules, group="agent").status == 403
+
+
+def test_a_frequent_customer_is_known_from_their_profile_and_a_profile_that_cannot_be_read_stops_no_sale(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.stock_up("SHIRT", 20)
+    for number in range(3):
+        placed = shop.place(key=f"order-000{number}")
+        shop.pay(placed)
+        shop.deliver_all()
+        shop.app.keeping.keep(placed.body["order_id"])
+    frequent = shop.place(key="order-0009").body["order_id"]
+    assert told(shop, frequent)[0] == "F"
+
+    def fails(_: object, customer_id: str) -> None:
+        raise ClientError({"Error": {"Code": "InternalServerError"}}, "GetItem")
+
+    monkeypatch.setattr(People, "profile", fails)
+    assert told(shop, shop.place(key="order-0010").body["order_id"])[0] == ""
+
+
+def test_a_marketplace_s_orders_are_rated_too(shop: Shop) -> None:
+    shop.stock_up("SHIRT", 20)
+    on_sale(shop, "etsy", "SHIRT", 20)
+    write(shop, replace(Rules(), many_units=2))
+    external = buys(shop, "etsy", 2)
+    shop.deliver_all()
+    order = shop.order_of("etsy", external)
+    assert (order.priority_codes, order.orders_before, order.priority_rules) == ("MN", 0, 1)

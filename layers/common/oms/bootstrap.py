@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from oms.messages.telling import TellCustomers
     from oms.orders.actions import OfferActions
     from oms.orders.backordering import FillBackorders
+    from oms.orders.coupon_book import CouponBook
     from oms.orders.crediting import CreditOrders
     from oms.orders.drafts import KeepDrafts
     from oms.orders.editing import EditOrders
@@ -196,10 +197,22 @@ class App:
             self.token_keys,
             timedelta(seconds=self.settings.unpaid_expiry_seconds),
             timedelta(days=self.settings.order_token_days),
+            self.coupons,
+            RulesAtHand(self.orders.table, self.clock),
+            self.orders_of,
             self.settings.capture_mode,
             self.settings.lapsing_authorizations,
-            RulesAtHand(self.orders.table, self.clock),
         )
+
+    def orders_of(self, customer_id: str) -> int | None:
+        """How many orders the person behind a customer id has made; None when it cannot be read now: no sale waits."""
+        from botocore.exceptions import ClientError
+
+        try:
+            profile = self.people.profile(customer_id)
+        except ClientError:
+            return None
+        return profile.orders if profile else 0
 
     @cached_property
     def selling(self) -> SellByStaff:
@@ -526,6 +539,12 @@ class App:
         from oms.customers.erasure import EraseCustomers
 
         return EraseCustomers(self.orders, self.clock)
+
+    @cached_property
+    def coupons(self) -> CouponBook:
+        from oms.orders.coupon_book import CouponBook
+
+        return CouponBook(self.orders.table, self.people.person_of)
 
     @cached_property
     def people(self) -> People:

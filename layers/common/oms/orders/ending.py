@@ -13,6 +13,7 @@ from oms.fulfillment.withdrawing import withdraw
 from oms.inventory.store import DynamoInventory
 from oms.orders import pricing
 from oms.orders.backordering import queue_writes
+from oms.orders.coupon_book import give_back
 from oms.orders.exchanging import give_credit_back
 from oms.orders.model import Effect, Event, Hold, Order, Status
 from oms.orders.refunds import request_refund
@@ -208,6 +209,7 @@ class EndOrders:
         if order.exchange_of:
             after = after.with_effects(Effect.RETURN_CREDIT)
         after, refund = request_refund(self.orders.table, after, order.payment.captured, reason, now)
+        gives += give_back(self.orders.table, order.coupons)
         return Change(replace(after, holds={}), event, [*gives, *stops, *refund])
 
     def _end(self, order_id: str, decide: Callable[[Order], Change | None], metric: str | None) -> Order:

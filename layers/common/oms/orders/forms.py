@@ -40,6 +40,11 @@ ShortText = Annotated[
 ]
 
 
+CouponCode = Annotated[
+    str, StringConstraints(strip_whitespace=True, to_upper=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{2,31}$")
+]
+
+
 class Form(BaseModel):
     """Closed to unknown fields, and no quiet conversions: ``"2"`` is not a quantity.
 
@@ -128,11 +133,21 @@ class PlaceOrderForm(Form):
     """When the money is taken; as the shop is set up, unless the order says."""
     note: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)] | None = None
     gift: GiftForm | None = None
+    coupon: CouponCode | None = None
+    coupons: Annotated[list[CouponCode], Field(min_length=1, max_length=3)] | None = None
+    """Several, when each of them allows others beside it."""
     deliver_by: Day | None = None
     """A day such as ``2026-12-24`` on which the customer was told to have it."""
 
+    @property
+    def codes(self) -> list[str]:
+        """The coupons to redeem."""
+        return [self.coupon] if self.coupon else list(self.coupons or ())
+
     @model_validator(mode="after")
     def _is_offered(self) -> PlaceOrderForm:
+        if self.coupons and (self.coupon or len(set(self.coupons)) < len(self.coupons)):
+            raise ValueError("coupon or coupons, each once")
         if self.currency not in CURRENCIES:
             raise ValueError(f"currency must be one of {', '.join(sorted(CURRENCIES))}")
         if self.shipping_method not in SHIPPING:

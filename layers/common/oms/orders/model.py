@@ -180,6 +180,17 @@ class Backordered:
 
 
 @dataclass(frozen=True, slots=True)
+class Redeemed:
+    """A coupon that an order carries: what it took off the goods and off the shipping, and where its use is counted."""
+
+    code: str
+    discount: int
+    shipping: int
+    stripe: int
+    counted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """One order. ``version`` counts its changes and numbers its history."""
 
@@ -239,6 +250,8 @@ class Order:
     """The store in which its goods were handed over when it was sold; empty when they are sent or collected later."""
     taken_at: str = ""
     """When it was sold by the clock of a till that tells us later; ``placed_at`` is always ours."""
+    coupons: tuple[Redeemed, ...] = ()
+    """As they were redeemed; an order that ended before anything left has given them back."""
     chunks: int = 0
     """Into how many reservations a very large order's stock was split; 0 when it was taken with the order."""
     committed: bool = True

@@ -7,13 +7,15 @@ import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from oms.inventory.model import Product
 from oms.inventory.store import DynamoInventory
 from oms.orders import pricing, priority
 from oms.orders.access import issue_token
+from oms.orders.coupon_book import CouponBook
 from oms.orders.model import (
     ON_SHIPMENT,
     RENEW,
@@ -53,11 +55,8 @@ class Placement:
 
     order: Order
     client_secret: str
+    """Empty when nothing is to be paid."""
     order_token: str
-
-
-def _nobody_knows(_: str) -> int | None:
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +70,14 @@ class PlaceOrders:
     token_keys: Callable[[], Sequence[str]]
     unpaid_expiry: timedelta
     token_life: timedelta
+    coupons: CouponBook
+    priority_rules: Callable[[], priority.Rules]
+    orders_of: Callable[[str], int | None]
+    """How many orders the person behind a customer id has made; None when that is not known."""
     capture_mode: str = "automatic"
     """``automatic`` or ``on_shipment``, for orders that do not say."""
     lapsing: str = "capture"
     """What happens to an authorisation that would lapse: ``capture`` takes it early, ``renew`` renews it."""
-    priority_rules: Callable[[], priority.Rules] = priority.Rules
-    orders_of: Callable[[str], int | None] = _nobody_knows
-    """How many orders the person behind a customer id has made; None when that is not known."""
 
     @property
     def reservations(self) -> Reservations:
@@ -87,8 +87,8 @@ class PlaceOrders:
         """Place a shopper's order and open its payment.
 
         The same key and body give the same answer, however late. Raises ``IdempotencyKeyReused``, ``OutOfStock``,
-        ``InvalidRequest`` for SKUs that cannot be bought so, ``Unavailable`` when the order stands but the payment
-        provider does not answer.
+        ``InvalidRequest`` for SKUs that cannot be bought so, ``Conflict`` for a coupon that does not hold, and
+        ``Unavailable`` when the order stands but the payment provider does not answer.
         """
         digest = request_digest(form.model_dump(mode="json", exclude_none=True))
         order_id = order_id_for(WEB, key)
@@ -102,7 +102,8 @@ class PlaceOrders:
             if found is None:
                 raise
             order = self.same_request(found, digest)
-        return Placement(order, self._own_intent(order).client_secret, self.token(order))
+        free = not order.payment.provider
+        return Placement(order, "" if free else self._own_intent(order).client_secret, self.token(order))
 
     def token(self, order: Order) -> str:
         """The order's own token: the same one at every call while the signing key lasts."""
@@ -160,15 +161,23 @@ class PlaceOrders:
             gift=form.gift.told() if form.gift else {},
             promised_for=form.deliver_by or "",
         )
-        order = self.rated(order)
-        event = Event("OrderPlaced", "customer", "POST /orders", first_facts(order))
         try:
-            order = self.reservations.create(order, event, products, now)
+            order = self.coupons.place(order, form.codes, now, partial(self._reserve, products=products, now=now))
         except errors.OutOfStock:
             telemetry.count("OrdersRefused")
             raise
         count_placed(order)
         return order
+
+    def _reserve(
+        self, order: Order, writes: tuple[Write, ...], *, products: Mapping[str, Product], now: datetime
+    ) -> Order:
+        if not order.totals.total:
+            # Nothing is to be paid, so nothing is waited for.
+            order = replace(order.moved_to(Status.CONFIRMED), payment=Payment()).with_effects(Effect.START_FULFILLMENT)
+        order = self.rated(order)
+        event = Event("OrderPlaced", "customer", "POST /orders", first_facts(order))
+        return self.reservations.create(order, event, products, now, writes=writes)
 
     def rated(self, order: Order) -> Order:
         """A new order with how many its customer had before, and the codes that the merchant's rules give it."""
@@ -424,6 +433,8 @@ def first_facts(order: Order) -> dict[str, Any]:
         "total": order.totals.total,
         "currency": order.currency,
     }
+    if order.coupons:
+        facts["coupons"] = [each.code for each in order.coupons]
     if order.external_id:
         facts["external_id"] = order.external_id
     return facts

@@ -20,11 +20,11 @@ def placement_view(placement: Placement) -> dict[str, Any]:
     order = placement.order
     return {
         "order_id": order.order_id,
-        "status": "placed",
+        "status": "placed" if placement.client_secret else "confirmed",
         "currency": order.currency,
         "total": order.totals.total,
         "totals": totals_view(order),
-        "payment": {"provider": order.payment.provider, "client_secret": placement.client_secret},
+        "payment": {"provider": order.payment.provider, "client_secret": placement.client_secret or None},
         "order_token": placement.order_token,
         "expires_at": order.expires_at,
         "backordered": backordered_view(order),
@@ -127,6 +127,10 @@ def order_view(orders: DynamoOrders, order: Order, *, staff: bool, collection_co
         "counter": order.counter or None,
         "taken_at": order.taken_at or None,
     }
+    if order.coupons:
+        view["coupons"] = [
+            {"code": each.code, "discount": each.discount, "shipping": each.shipping} for each in order.coupons
+        ]
     if order.promised_for:
         view["deliver_by"] = order.promised_for
     if order.note:

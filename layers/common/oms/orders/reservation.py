@@ -194,7 +194,7 @@ class Reservations:
         order exist, and so do its places in the queues for what it lacks.
         """
         wanted = order.owed()
-        if len(wanted) > INLINE_SKUS:
+        if len(wanted) > INLINE_SKUS - len(writes):
             return self._create_in_chunks(order, event, wanted, products, now, may_oversell, writes, finish)
         plan = Plan.start(wanted, products, order, may_oversell=may_oversell)
         if order.external_id:
@@ -282,6 +282,7 @@ class Reservations:
             self.orders.table.transact([*commit, *writes, *placed.writes])
         except ConditionsFailed as failed:
             self._raise_if_committed(order.order_id, failed)
+            self.undo_draft(order.order_id, now)
             raise
         return committed
 

@@ -11,7 +11,20 @@ from typing import Any
 
 from oms.orders import history
 from oms.orders.deadlines import next_deadline
-from oms.orders.model import OPEN, Backordered, Effect, Event, Hold, Line, Order, Payment, Status, Totals, home_seed
+from oms.orders.model import (
+    OPEN,
+    Backordered,
+    Effect,
+    Event,
+    Hold,
+    Line,
+    Order,
+    Payment,
+    Redeemed,
+    Status,
+    Totals,
+    home_seed,
+)
 from oms.runtime import errors
 from oms.runtime.clock import to_text
 from oms.runtime.dynamo import ConditionsFailed, Contention, Item, Table, Write
@@ -340,6 +353,9 @@ def order_to_item(order: Order, now: datetime) -> Item:
         "moved_credit": order.moved_credit,
         "counter": order.counter,
         "taken_at": order.taken_at,
+        "coupons": [
+            [each.code, each.discount, each.shipping, each.stripe, list(each.counted)] for each in order.coupons
+        ],
         "chunks": order.chunks,
     }
     item.update({key: value for key, value in optional.items() if value})
@@ -409,6 +425,7 @@ def order_from_item(item: Item) -> Order:
         moved_credit=item.get("moved_credit", 0),
         counter=item.get("counter", ""),
         taken_at=item.get("taken_at", ""),
+        coupons=tuple(map(_redeemed_from_item, item.get("coupons", []))),
         chunks=item.get("chunks", 0),
         committed=item.get("committed", True),
         version=item["version"],
@@ -449,6 +466,11 @@ def hold_queue(kind: str) -> str:
 
 def _hold_to_item(hold: Hold) -> Item:
     return {"reason": hold.reason, "owner": hold.owner, "since": hold.since, "deadline": hold.deadline}
+
+
+def _redeemed_from_item(told: Sequence[Any]) -> Redeemed:
+    code, discount, shipping, stripe, counted = told
+    return Redeemed(code, discount, shipping, stripe, tuple(counted))
 
 
 def _line_to_item(line: Line) -> Item:

@@ -10,6 +10,7 @@ from typing import Any
 
 from oms.inventory.model import home_stripe, spread
 from oms.inventory.store import DynamoInventory
+from oms.orders.coupon_book import redeemed_again
 from oms.orders.holding import covered
 from oms.orders.model import Effect, Event, Hold, Order, Status, home_seed
 from oms.orders.refunds import request_refund
@@ -212,12 +213,13 @@ class ApplyPayments:
             return Change(order, event, writes)
         if order.status is Status.EXPIRED:
             takes = None if fact.amount != order.totals.total else self._retake(order, now)
-            if takes is not None:
+            coupons = None if takes is None else redeemed_again(self.orders.table, order)
+            if takes is not None and coupons is not None:
                 again = order.moved_to(Status.CONFIRMED).without_effect(Effect.CANCEL_INTENT)
                 event = replace(event, data={**data, "stock": "taken again"})
-                return Change(again.with_effects(Effect.START_FULFILLMENT), event, [*writes, *takes])
+                return Change(again.with_effects(Effect.START_FULFILLMENT), event, [*writes, *takes, *coupons])
             return self._give_back(
-                order, fact, came, "the order had expired and its stock was gone", event, writes, now
+                order, fact, came, "the order had expired and its stock or its coupon was gone", event, writes, now
             )
         if order.status is Status.CANCELLED:
             return self._give_back(order, fact, came, "the order was cancelled", event, writes, now)
