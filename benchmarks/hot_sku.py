@@ -39,7 +39,7 @@ LOCKED = 0.010
 """Between the two phases of a transaction: a single counter sells some 75 a second at most in AWS, no more than one
 after the other here."""
 WRITE_UNITS, READ_UNITS = 1000.0, 3000.0
-UNITS = 9_000
+UNITS = 6_000
 AIM_RATE, AIM_P99 = 3000, 0.150
 START = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
 HOT = "HOT"

@@ -150,9 +150,11 @@ class Life:
             self._resume(next(each for each in self.system.scheduler.runnable() if each is task))
         return reply_of(task)
 
-    def settle(self, horizon: float = 60.0) -> None:
-        """Deliver and run until nothing moves any more within ``horizon`` seconds, but clocks and people."""
-        self._run(lambda: self.system.clock.now + horizon)
+    def settle(self, horizon: float = 60.0, longest: float = 3600.0) -> None:
+        """Deliver and run until nothing moves any more within ``horizon`` seconds, but clocks and people, or until
+        ``longest`` have passed: what never comes to rest is shown by what it has not done."""
+        end = self.system.clock.now + longest
+        self._run(lambda: min(end, self.system.clock.now + horizon))
 
     def run_until(self, moment: float) -> None:
         """Deliver and run what comes until ``moment``."""
