@@ -97,6 +97,39 @@ def test_what_amazon_has_not_applied_is_not_acknowledged(shop: Shop) -> None:
     assert (state.acknowledged, rig.shown("SHIRT")) == (10, 10)
 
 
+def test_what_amazon_applies_late_is_not_taken_for_a_sale(shop: Shop) -> None:
+    rig = listed(shop, "amazon", 3)
+    assert push(shop, rig.channel) == {}
+    rig.control("POST", "config", {"apply_seconds": 90})
+    for number in range(3):
+        shop.place(key=f"checkout-000{number}")
+        # Each push finds what the one before asked for, applied by now, and not what was acknowledged.
+        assert "not applied" in push(shop, rig.channel)["SHIRT"]
+        shop.later(seconds=120)
+        rig.now += 120
+        assert rig.shown("SHIRT") == shop.available()
+    assert push(shop, rig.channel) == {}
+    assert (shop.available(), rig.shown("SHIRT")) == (4, 4)
+    state = shop.app.inventory.channel_states("amazon", ["SHIRT"])["SHIRT"]
+    assert (state.acknowledged, state.asked, state.presumed_at) == (4, None, "")
+
+
+def test_a_sale_at_amazon_is_seen_while_it_has_not_applied_what_it_was_asked_for(shop: Shop) -> None:
+    rig = listed(shop, "amazon", 3)
+    assert push(shop, rig.channel) == {}
+    rig.control("POST", "config", {"apply_seconds": 90})
+    shop.place()
+    assert "not applied" in push(shop, rig.channel)["SHIRT"]
+    shop.later(seconds=120)
+    rig.now += 120
+    order_id = rig.buy({"SHIRT": 4})
+    assert push(shop, rig.channel) == {}
+    assert (shop.available(), rig.shown("SHIRT")) == (8, 4)
+    tell(shop, rig, order_id)
+    assert push(shop, rig.channel) == {}
+    assert (shop.available(), rig.shown("SHIRT")) == (4, 4)
+
+
 def test_what_amazon_seems_to_have_sold_stays_off_sale_until_its_message_comes(shop: Shop) -> None:
     rig = listed(shop, "amazon", 3)
     assert push(shop, rig.channel) == {}

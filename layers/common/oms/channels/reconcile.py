@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from oms.channels.port import Channel, ExternalOrder, ListingRef
-from oms.channels.sync import Changed, units_missing
+from oms.channels.sync import Changed, due, units_missing
 from oms.inventory.model import Listing
 from oms.inventory.store import ChannelState, DynamoInventory, StockLevel
 from oms.runtime import telemetry
@@ -161,10 +161,13 @@ class ReconcileChannel:
         return units_missing(self.channel.name, shown, level, states.get(sku)) if sku in states else 0
 
     def _drifted(self, sku: str, shown: Mapping[str, int], level: StockLevel, state: ChannelState | None) -> bool:
-        """Whether the channel shows anything but what it acknowledged, less what it sold since."""
+        """Whether the channel shows anything but what it acknowledged or was asked for, less what it sold since."""
         if state is None or state.acknowledged is None:
             return False
-        return sku not in shown or units_missing(self.channel.name, shown[sku], level, state) != 0
+        if sku not in shown:
+            return True
+        expected = due(self.channel.name, level, state)
+        return not min(expected) <= shown[sku] <= max(expected)
 
     def _hear_of_sales(
         self, short: Sequence[str], shown: Mapping[str, int], states: Mapping[str, ChannelState]

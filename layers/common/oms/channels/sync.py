@@ -224,7 +224,8 @@ class SyncChannel:
                 lags += [] if lag_ms is None else [lag_ms]
                 continue
             version = target.level.version
-            self.inventory.record_push_failure(name, sku, self.owner, target.quantity, version, result.detail)
+            least = self._least_shown(target, states.get(sku)) if result.retryable else None
+            self.inventory.record_push_failure(name, sku, self.owner, target.quantity, version, result.detail, least)
             telemetry.count("ChannelPushFailures", channel=name)
             telemetry.logger.warning("push_refused", channel=name, sku=sku, detail=result.detail)
             if result.retryable:
@@ -267,6 +268,14 @@ class SyncChannel:
                 quantity = max(0, target.quantity - units)
                 held[sku] = Target(quantity, target.level, target.quantity - quantity)
         return held
+
+    def _least_shown(self, target: Target, state: ChannelState | None) -> tuple[int, int]:
+        """The least that the channel may show once it applies what it was asked for, now or before, and the units that
+        it had sold by then as far as we know."""
+        sold = target.level.sold.get(self.channel.name, 0) + target.held_back
+        if state is None or state.asked is None:
+            return target.quantity, sold
+        return min(target.quantity, state.asked - max(0, sold - state.asked_sold)), sold
 
     def _has_revisions_left(self, target: Target, state: ChannelState | None, now: datetime) -> bool:
         """Whether the day's budget of changes allows one more now: from its half on, listings with plenty wait."""
@@ -317,12 +326,20 @@ class SyncChannel:
 
 
 def units_missing(channel: str, shown: int, level: StockLevel, state: ChannelState | None) -> int:
-    """How many units fewer a channel shows than it should: what it acknowledged, less what we heard it sold since.
-    Below zero it shows more. A listing that we never pushed may have been selling already."""
+    """How many units fewer a channel shows than it should. Below zero it shows more than it has to. A listing that we
+    never pushed may have been selling already."""
     if state is None or state.acknowledged is None:
         return shown
-    heard = max(0, level.sold.get(channel, 0) - state.sold)
-    return state.acknowledged - heard - shown
+    return min(due(channel, level, state)) - shown
+
+
+def due(channel: str, level: StockLevel, state: ChannelState) -> tuple[int, int]:
+    """What a channel should show, by what it acknowledged and by what it was asked for since and may apply at any time
+    (the same where there is nothing of that kind), each less what we heard it sold from then on."""
+    sold = level.sold.get(channel, 0)
+    by_word = (state.acknowledged or 0) - max(0, sold - state.sold)
+    asked = by_word if state.asked is None else state.asked - max(0, sold - state.asked_sold)
+    return by_word, asked
 
 
 def _is_acknowledged(target: Target, state: ChannelState | None) -> bool:

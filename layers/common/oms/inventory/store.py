@@ -33,6 +33,10 @@ class ChannelState:
     failure: str = ""
     sold: int = 0
     """Units of this SKU that we knew the channel to have sold when it acknowledged."""
+    asked: int | None = None
+    """The least that was asked for since, of which it is not known whether the channel applied it."""
+    asked_sold: int = 0
+    """Units that we knew it to have sold when that was asked for."""
     presumed_at: str = ""
     """Since when units are held back that the channel seems to have sold, though we have no order for them."""
     revisions: int = 0
@@ -596,7 +600,7 @@ class DynamoInventory:
             owner,
             "SET published = :asked, published_version = :v, acknowledged = :shown, acknowledged_version = :v, "
             "acknowledged_at = :now, lag_ms = :lag, sold = :sold, presumed_at = :presumed, revisions = :revisions, "
-            "revised_on = :today REMOVE lease_until, lease_owner, failure",
+            "revised_on = :today REMOVE lease_until, lease_owner, failure, asked, asked_sold",
             {
                 ":asked": published,
                 ":shown": acknowledged,
@@ -610,14 +614,27 @@ class DynamoInventory:
             },
         )
 
-    def record_push_failure(self, channel: str, sku: str, owner: str, quantity: int, version: int, detail: str) -> None:
-        """Write down what was asked of the channel and why it refused, for people to read, and end the lease."""
+    def record_push_failure(
+        self,
+        channel: str,
+        sku: str,
+        owner: str,
+        quantity: int,
+        version: int,
+        detail: str,
+        unsure: tuple[int, int] | None = None,
+    ) -> None:
+        """Write down what was asked of the channel and why it refused, for people to read, and end the lease.
+        ``unsure`` is the least that it may show by now, and what it had sold then, when it did not say no."""
+        more = {":asked": unsure[0], ":sold": unsure[1]} if unsure else {}
         self._as_owner(
             channel,
             sku,
             owner,
-            "SET published = :q, published_version = :v, failure = :detail REMOVE lease_until, lease_owner",
-            {":q": quantity, ":v": version, ":detail": detail[:500]},
+            "SET published = :q, published_version = :v, failure = :detail"
+            + (", asked = :asked, asked_sold = :sold" if more else "")
+            + " REMOVE lease_until, lease_owner",
+            {":q": quantity, ":v": version, ":detail": detail[:500], **more},
         )
 
     def _as_owner(self, channel: str, sku: str, owner: str, expression: str, values: Mapping[str, Any]) -> None:
@@ -784,6 +801,8 @@ def _channel_state(item: Item) -> ChannelState:
         lag_ms=item.get("lag_ms"),
         failure=item.get("failure", ""),
         sold=item.get("sold", 0),
+        asked=item.get("asked"),
+        asked_sold=item.get("asked_sold", 0),
         presumed_at=item.get("presumed_at", ""),
         revisions=item.get("revisions", 0),
         revised_on=item.get("revised_on", ""),
