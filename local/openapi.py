@@ -366,6 +366,23 @@ _SUBSCRIPTION = {
 }
 
 _NOTE = {"note_id": TEXT, "text": _or_null(TEXT), "author": TEXT, "by_customer": FLAG, "at": TIME}
+_ORDER_SUMMARY: Mapping[str, Schema] = {
+    "order_id": {"type": "string", "format": "uuid"},
+    "channel": TEXT,
+    "external_id": _or_null(TEXT),
+    "status": TEXT,
+    "placed_at": TIME,
+    "customer_id": TEXT,
+    "customer_name": TEXT,
+    "lines": COUNT,
+    "units": COUNT,
+    "currency": CURRENCY,
+    "total": MINOR,
+    "payment_status": TEXT,
+    "priority": _PRIORITY,
+    "holds": _list(TEXT),
+}
+
 ANSWERS: dict[str, Schema] = {
     "Problem": {
         "type": "object",
@@ -554,26 +571,7 @@ ANSWERS: dict[str, Schema] = {
     ),
     "OrderList": _object(
         {
-            "orders": _list(
-                _object(
-                    {
-                        "order_id": {"type": "string", "format": "uuid"},
-                        "channel": TEXT,
-                        "external_id": _or_null(TEXT),
-                        "status": TEXT,
-                        "placed_at": TIME,
-                        "customer_id": TEXT,
-                        "customer_name": TEXT,
-                        "lines": COUNT,
-                        "units": COUNT,
-                        "currency": CURRENCY,
-                        "total": MINOR,
-                        "payment_status": TEXT,
-                        "priority": _PRIORITY,
-                        "holds": _list(TEXT),
-                    }
-                )
-            ),
+            "orders": _list(_object(_ORDER_SUMMARY)),
             "next_cursor": _or_null(TEXT),
         }
     ),
@@ -667,6 +665,19 @@ ANSWERS: dict[str, Schema] = {
                 )
             ),
             "next_cursor": _or_null(TEXT),
+        }
+    ),
+    "OrdersFound": _object(
+        {
+            "orders": _list(
+                _object(
+                    {
+                        **_ORDER_SUMMARY,
+                        "found_by": {"enum": ["number", "email", "phone", "name", "card", "tracking"]},
+                    }
+                )
+            ),
+            "more": FLAG,
         }
     ),
     "Outlook": _object(
@@ -1460,6 +1471,13 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET /orders/{id}/actions", "What may be done, and what follows from it", "agent ops pos", "Actions"),
     Operation(
         "GET /reports/automation", "How many orders nobody touched", "agent ops", "Automation", query=("from", "to")
+    ),
+    Operation(
+        "GET /orders/find",
+        "Orders by anything that a caller can say",
+        "agent ops pos",
+        "OrdersFound",
+        query=("q", "number", "email", "phone", "tracking", "name", "postcode", "last4", "date"),
     ),
     Operation("GET /work", "What waits for a person", "agent ops", "WorkList", query=("owner", "cursor")),
     Operation("GET /orders/{id}/timeline", "The whole story, proven", "agent ops pos warehouse", "Timeline"),

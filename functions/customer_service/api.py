@@ -23,6 +23,7 @@ from oms.runtime import errors
 from oms.runtime.http import ApiRequest, ApiResponse, dispatch
 from oms.runtime.telemetry import entry_point
 
+SAID = ("q", "number", "email", "phone", "tracking", "name", "postcode", "last4", "date")
 STAFF = ("agent", "warehouse", "ops", "pos")
 
 
@@ -32,6 +33,12 @@ def list_all(request: ApiRequest) -> ApiResponse:
     wanted = {name: request.query.get(name, "") for name in ("status", "channel", "cursor")}
     customers = [request.query["customer"]] if request.query.get("customer") else []
     return ApiResponse(200, list_orders(app().orders, app().clock(), customers=customers, **wanted))
+
+
+def find(request: ApiRequest) -> ApiResponse:
+    """Find orders by anything that a caller can say."""
+    request.require_group("agent", "ops", "pos")
+    return ApiResponse(200, app().finding.find({name: request.query.get(name, "") for name in SAID}))
 
 
 def timeline(request: ApiRequest) -> ApiResponse:
@@ -239,6 +246,7 @@ def withdraw(request: ApiRequest) -> ApiResponse:
 ROUTES = {
     "GET /orders": list_all,
     "GET /holds": open_holds,
+    "GET /orders/find": find,
     "GET /work": work,
     "GET /reports/automation": automation,
     "GET /orders/{id}/timeline": timeline,

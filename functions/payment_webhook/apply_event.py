@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from oms.bootstrap import app
+from oms.orders.finding import CHARGED
 from oms.payments.apply import OrderNotYetVisible, read_event
 from oms.runtime import telemetry
 from oms.runtime.batch import process_queue
@@ -16,6 +17,9 @@ from oms.runtime.telemetry import entry_point
 def handle(record: Mapping[str, Any]) -> None:
     """Apply one event; a payment whose order stays unknown is a case, and ends in the dead-letter queue."""
     event = json.loads(record["body"])
+    if event["type"] == CHARGED:
+        app().finding.note_card(event["id"], event["data"]["object"])
+        return
     fact = read_event(event)
     if fact is None:
         app().news().take_up(event["type"], event["data"]["object"]["id"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from oms.bootstrap import app
+from oms.orders.finding import CHARGED
 from oms.payments.apply import read_event
 from oms.payments.news import NEWS
 from oms.payments.port import WebhookRejected
@@ -31,7 +32,7 @@ def receive(request: ApiRequest) -> ApiResponse:
     try:
         if fact:
             app().payments.apply(fact, attempts=ATTEMPTS)
-        elif event["type"] in NEWS:
+        elif event["type"] in NEWS or event["type"] == CHARGED:
             app().queue_payment_event(essence(event))
         elif event["type"] in PAID:
             about = event["data"]["object"]

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from oms.orders.drafts import KeepDrafts
     from oms.orders.editing import EditOrders
     from oms.orders.ending import EndOrders
+    from oms.orders.finding import FindOrders
     from oms.orders.holding import HoldOrders
     from oms.orders.notes import WriteNotes
     from oms.orders.placing import PlaceOrders
@@ -316,6 +317,12 @@ class App:
         return CountTouches(self.orders, self.clock)
 
     @cached_property
+    def finding(self) -> FindOrders:
+        from oms.orders.finding import FindOrders
+
+        return FindOrders(self.orders, self.clock, self.token_keys)
+
+    @cached_property
     def worklist(self) -> ListWork:
         from oms.orders.worklist import ListWork
 
@@ -538,7 +545,7 @@ class App:
     def erasing(self) -> EraseCustomers:
         from oms.customers.erasure import EraseCustomers
 
-        return EraseCustomers(self.orders, self.clock)
+        return EraseCustomers(self.orders, self.clock, self.finding)
 
     @cached_property
     def coupons(self) -> CouponBook:

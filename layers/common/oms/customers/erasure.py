@@ -13,17 +13,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from oms.channels.port import PersonDemand
+from oms.orders.finding import FindOrders
 from oms.orders.model import OPEN, Event, Order, order_id_for
 from oms.orders.notes import forgotten
 from oms.orders.placing import customer_id_for
 from oms.orders.store import Change, DynamoOrders
 from oms.runtime import telemetry
 from oms.runtime.clock import Clock, to_text
-from oms.runtime.dynamo import ConditionsFailed, Item
+from oms.runtime.dynamo import ConditionsFailed, Contention, Item
 
 DEADLINE = timedelta(days=30)
 """What the marketplaces and the law allow."""
 _OPEN = "PERSONS#open"
+_ATTEMPTS = 8
 _KEPT_OF_AN_ADDRESS = ("country",)
 
 
@@ -33,6 +35,7 @@ class EraseCustomers:
 
     orders: DynamoOrders
     clock: Clock
+    finding: FindOrders
 
     def record(self, channel: str, event_id: str, demand: PersonDemand) -> bool:
         """Keep a demand, once; whether it was new."""
@@ -122,9 +125,14 @@ class EraseCustomers:
                 coupons=tuple(replace(coupon, counted=()) for coupon in order.coupons),
             )
             event = Event("PersonErased", "system", f"demand {key}")
-            return Change(after, event, forgotten(self.orders, order.order_id))
+            return Change(after, event, [*forgotten(self.orders, order.order_id), *self.finding.forgetting(order)])
 
-        return self.orders.change(order.order_id, decide, self.clock()).status not in OPEN
+        for attempt in range(_ATTEMPTS):
+            try:
+                return self.orders.change(order.order_id, decide, self.clock()).status not in OPEN
+            except ConditionsFailed:
+                self.orders.table.back_off(attempt)  # What finds the order was being kept just then.
+        raise Contention(f"erasing order {order.order_id}")
 
     def _close(self, key: str, demand: Item, orders: int) -> None:
         """Move the demand to those that are done, without whom it concerned."""

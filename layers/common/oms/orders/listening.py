@@ -28,7 +28,7 @@ class Listener:
 LISTENERS = (
     Listener("messages_queue_url", CAUSES, {"PaymentFailed": int(SECOND_THOUGHTS.total_seconds()) + 5}),
     Listener("public_events_queue_url", frozenset(PUBLIC)),
-    Listener("customers_queue_url", CHANGES | TOUCHES.keys() | {"ShipmentCollected"}),
+    Listener("customers_queue_url", CHANGES | TOUCHES.keys() | {"ShipmentCollected", "ReturnLabelled"}),
 )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from oms.orders.finding import CHARGED
 from oms.orders.store import DynamoOrders
 from oms.payments import ledger
 from oms.payments.apply import PROVIDER, ApplyPayments, OrderNotYetVisible, fact_of
@@ -29,7 +30,7 @@ INTENTS = (
     "payment_intent.payment_failed",
     "payment_intent.canceled",
 )
-TYPES = (*INTENTS, *NEWS)
+TYPES = (*INTENTS, *NEWS, CHARGED)
 """Every event type that concerns us: what the webhook endpoint has to be subscribed to."""
 
 _OURS = ("order_id", "renews")
@@ -70,6 +71,13 @@ def essence(event: Mapping[str, Any]) -> dict[str, Any]:
         kept |= {
             "metadata": {name: told for name, told in (about.get("metadata") or {}).items() if name in _OURS},
             "last_payment_error": {"code": failure} if failure else None,
+        }
+    if event["type"] == CHARGED:
+        card = (about.get("payment_method_details") or {}).get("card") or {}
+        kept |= {
+            "order_id": (about.get("metadata") or {}).get("order_id", ""),
+            "last4": card.get("last4") or "",
+            "created": about["created"],
         }
     return {"id": event["id"], "type": event["type"], "data": {"object": kept}}
 
