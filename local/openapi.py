@@ -63,7 +63,7 @@ from oms.orders.coupon_forms import CouponForm, CouponTermsForm
 from oms.orders.forms import AddressForm, CancelOrderForm, HoldForm, PlaceOrderForm, ReleaseForm
 from oms.orders.notes import NoteForm
 from oms.orders.priority_forms import PriorityRehearsalForm, PriorityRulesForm
-from oms.orders.staff_forms import DraftForm, PlaceDraftForm, StaffOrderForm, TenderForm
+from oms.orders.staff_forms import DraftForm, HandOverForm, PlaceDraftForm, StaffOrderForm, TenderForm
 from oms.payments.disputes import CloseCaseForm, EvidenceForm
 from oms.webhooks.forms import ChangeSubscriptionForm, ReplayForm, RotateSecretForm, SubscriptionForm
 
@@ -1407,9 +1407,12 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "POST /staff/orders/{id}/hand-over",
-        "Let leave the books what went over the counter, as far as they have it now",
+        "Let leave the books what went over the counter, as far as they have it now; with found (ops), all of it",
         "agent pos ops",
         "Order",
+        200,
+        HandOverForm,
+        form_required=False,
         problems=(409,),
     ),
     Operation("POST /staff/drafts", "Save a new draft", "agent pos ops", "Draft", 201, DraftForm, key=True),

@@ -8,7 +8,7 @@ from oms.bootstrap import app
 from oms.orders.admission import admit
 from oms.orders.reading import order_view
 from oms.orders.selling import Seller
-from oms.orders.staff_forms import DraftForm, PlaceDraftForm, StaffOrderForm, TenderForm
+from oms.orders.staff_forms import DraftForm, HandOverForm, PlaceDraftForm, StaffOrderForm, TenderForm
 from oms.runtime.http import ApiRequest, ApiResponse, dispatch, field_problem
 from oms.runtime.telemetry import entry_point
 
@@ -37,9 +37,13 @@ def take_payment(request: ApiRequest) -> ApiResponse:
 
 
 def hand_over(request: ApiRequest) -> ApiResponse:
-    """Let goods leave the books that went over the counter, now that the books have them."""
+    """Let goods leave the books that went over the counter: as far as the books have them, or all that were there."""
     request.require_group(*SELLERS)
-    order = app().counter_sales.go_on(request.path["id"], actor=request.actor)
+    form = request.parse(HandOverForm) if request.body else HandOverForm()
+    if form.found:
+        # It enters stock, as movements do.
+        request.require_group("ops")
+    order = app().counter_sales.go_on(request.path["id"], actor=request.actor, found=form.found or "")
     return ApiResponse(200, order_view(app().orders, order, staff=True))
 
 

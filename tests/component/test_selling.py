@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from oms.customers.figures import contribution_of
+from oms.inventory.backorders import queue_of
 from oms.orders.model import Order, Status
 from tests.support.shop import Shop, checkout
 from tests.support.till import (
@@ -70,6 +72,14 @@ class TestAtTheCounter:
     def test_somebody_who_says_an_address_gets_a_confirmation(self, store: Shop) -> None:
         sold = sell(store, over_the_counter(customer={"email": "ada@example.com"}))
         assert mails(store, sold) == ["confirmed"]
+
+    def test_the_address_of_the_store_is_not_the_customer_s(self, store: Shop) -> None:
+        told = contribution_of(
+            order_of(store, sell(store, over_the_counter(customer={"email": "ada@example.com"}))), []
+        )
+        assert told is not None
+        assert (told.channel, told.address) == ("pos", {})
+        assert contribution_of(order_of(store, sell(store, over_the_counter(), "till-3-0002")), []) is None
 
     def test_the_same_sale_again_is_one_sale_even_days_later(self, store: Shop) -> None:
         body = over_the_counter(taken_at="2026-11-23T09:59:30+01:00")
@@ -153,6 +163,27 @@ class TestWhatTheBooksDoNotHave:
             assert (done.status, done.body["status"], done.body["holds"]) == (200, "completed", {})
         assert at_the_store(store) == 1
         assert store.identity_holds("SHIRT")
+
+    @pytest.mark.parametrize("promised", [0, 13, 15])
+    def test_goods_that_were_there_all_the_same_come_onto_the_books_and_leave_them(
+        self, store: Shop, promised: int
+    ) -> None:
+        if promised:
+            assert store.place(checkout(("SHIRT", promised))).status == 201
+        sold = sell(store, over_the_counter(("SHIRT", 7)))
+        before = at_the_store(store)
+        path, body = {"id": sold.body["order_id"]}, {"found": "a box behind the counter"}
+        route = "POST /staff/orders/{id}/hand-over"
+        assert store.call("place_order.staff", route, body, path=path, staff=TILL).status == 403
+        for _ in range(2):
+            done = store.call("place_order.staff", route, body, path=path, staff=OPS)
+            assert (done.status, done.body["status"], done.body["oversold"]) == (200, "completed", {}), done
+        assert at_the_store(store) == before
+        assert store.available() == 15 - promised - min(5, 15 - promised)
+        assert store.identity_holds("SHIRT")
+        assert queue_of(store.app.inventory, "SHIRT").waiting == 0
+        explained = store.call("inventory_sync.stock_api", "GET /explain/stock/{sku}", path={"sku": "SHIRT"}, staff=OPS)
+        assert explained.body["adds_up"], explained
 
     def test_oversold_goods_leave_once_units_came_in_for_them(self, store: Shop) -> None:
         store.place(checkout(("SHIRT", 15)))

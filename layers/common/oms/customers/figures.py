@@ -75,7 +75,8 @@ def contribution_of(order: Order, money: Iterable[Mapping[str, Any]]) -> Contrib
         skus=_positive(kept),
         methods=tuple(sorted({entry["provider"] for entry in money if entry["kind"] in _METHODS})),
         contact=contact,
-        address={name: value for name, value in sorted(order.address.items()) if value},
+        # That of a sale at a counter is the store's.
+        address={} if order.counter else {name: value for name, value in sorted(order.address.items()) if value},
     )
 
 

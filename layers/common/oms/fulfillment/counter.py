@@ -1,7 +1,8 @@
 """Goods that are handed over where they are sold: they leave the books of the store without a picker and a carrier.
 
 What was sold has gone, whatever the books say. So what they have leaves them with the sale; what they do not have stays
-on the order, under a hold, and the store is asked to count. Once the books are right, handing over again lets it leave.
+on the order, under a hold, and the store is asked to count. Once the books are right, handing over again lets it leave;
+and when the store had more than its books, what was missing comes onto them and leaves them in one step.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from datetime import datetime, timedelta
 from oms.fulfillment.dispatch import PAID_FOR
 from oms.fulfillment.shipments import DynamoShipments, ShipmentStatus, change_with_shipments, planned
 from oms.inventory.counting import asked_by_short
-from oms.inventory.model import DOCK, Location
+from oms.inventory.model import DOCK, Location, Movement, Take, home_stripe
+from oms.inventory.movements import Effect, journal, record_of
 from oms.inventory.store import DynamoInventory
-from oms.orders.model import Event, Hold, Order, Status
+from oms.orders.backordering import queue_writes
+from oms.orders.model import Event, Hold, Order, Status, home_seed
 from oms.orders.store import Change, DynamoOrders
 from oms.payments.coverage import money_needed
 from oms.runtime import errors, telemetry
@@ -57,9 +60,16 @@ def hand_over(
     The order is completed when nothing of it is left. What is left is held.
     """
     gone = _what_leaves(order, places)
+    writes = [inventory.hand_over(places[sku], units, now) for sku, units in _units(order, gone).items()]
+    return _after(orders, order, gone, writes, now)
+
+
+def _after(
+    orders: DynamoOrders, order: Order, gone: Mapping[int, int], writes: list[Write], now: datetime
+) -> HandedOver:
+    """The order of which these units by line went over the counter, with the parcel that they make."""
     lines = tuple(replace(line, shipped=line.shipped + gone.get(line.number, 0)) for line in order.lines)
     after = replace(order, lines=lines)
-    writes: list[Write] = []
     if gone:
         shipment = planned(order, order.shipments + 1, order.counter, gone, now)
         shipment = replace(
@@ -70,8 +80,7 @@ def hand_over(
             shipped_at=to_text(now),
             delivered_at=to_text(now),
         )
-        writes.append(DynamoShipments(orders.table).create(shipment))
-        writes += [inventory.hand_over(places[sku], units, now) for sku, units in shipment.required.items()]
+        writes = [*writes, DynamoShipments(orders.table).create(shipment)]
         status = Status.IN_FULFILLMENT if any(line.open for line in lines) else Status.COMPLETED
         after = replace(after, status=status, shipments=shipment.number)
     others = {kind: hold for kind, hold in order.holds.items() if kind != "inventory"}
@@ -86,6 +95,14 @@ def hand_over(
 def missing(order: Order) -> dict[str, int]:
     """Units by SKU that went over the counter and have not left the books."""
     return order.owed() if order.counter else {}
+
+
+def _units(order: Order, gone: Mapping[int, int]) -> dict[str, int]:
+    """The stocked units behind units of lines."""
+    total = Counter[str]()
+    for line in order.lines:
+        total.update(line.units(gone.get(line.number, 0)))
+    return {sku: units for sku, units in sorted(total.items()) if units}
 
 
 def _what_leaves(order: Order, places: Mapping[str, Location]) -> dict[int, int]:
@@ -121,15 +138,18 @@ class CounterSales:
         found = self.inventory.locations_at(order.counter, skus)
         return {sku: found.get(sku) or Location(sku, order.counter) for sku in skus}
 
-    def go_on(self, order_id: str, *, actor: str) -> Order:
+    def go_on(self, order_id: str, *, actor: str, found: str = "") -> Order:
         """Let what went over the counter leave the books, as far as they have it by now; again is harmless.
 
-        The store is asked to count what it still seems not to have, once an order and SKU.
+        The store is asked to count what it still seems not to have, once an order and SKU, unless somebody says why
+        the goods were there all the same (``found``): then they come onto the books and leave them.
         Raises ``NotFound``, and ``Conflict`` for an order of which nothing was handed over where it was sold.
         """
         for _ in range(_MOST_STEPS):
             left = self.orders.require(order_id).owed()
-            order = change_with_shipments(self.orders, order_id, lambda seen: self._step(seen, actor), self.clock())
+            order = change_with_shipments(
+                self.orders, order_id, lambda seen: self._step(seen, actor, found), self.clock()
+            )
             if order.owed() in ({}, left):
                 self._have_counted(order, actor)
                 return order
@@ -145,7 +165,7 @@ class CounterSales:
             if asked:
                 self.inventory.table.transact(asked)
 
-    def _step(self, order: Order, actor: str) -> Change | None:
+    def _step(self, order: Order, actor: str, reason: str) -> Change | None:
         if not order.counter:
             raise errors.Conflict(
                 "This order is sent or collected: nothing was handed over with its sale.", extra={"code": "no_counter"}
@@ -153,16 +173,40 @@ class CounterSales:
         if order.status not in _ALIVE or order.holds.keys() - {"inventory"}:
             return None
         now = self.clock()
-        found = hand_over(self.orders, self.inventory, order, self.places(order), now)
-        if not found.parcel:
+        left = hand_over(self.orders, self.inventory, order, self.places(order), now)
+        if not left.parcel and reason and order.owed():
+            left = self._found(order, reason, actor, now)
+        if not left.parcel:
             return None
-        if order.payment.settled < found.needed:
+        if order.payment.settled < left.needed:
             raise errors.Conflict("Money does not cover what went over the counter.", extra={"code": "unpaid"})
+        event = left.event(actor, reason or "handed over")
+        return Change(left.order, event, list(left.writes), PAID_FOR, {":needed": left.needed})
+
+    def _found(self, order: Order, reason: str, actor: str, now: datetime) -> HandedOver:
+        """What is missing comes onto the store's books and leaves them, so what lies there stays as it is. What was
+        taken for it from elsewhere may be promised again; what it was oversold is oversold no more."""
+        gone: dict[int, int] = {}
+        touched: set[str] = set()
+        for line in order.lines:
+            if line.open and len(touched | line.units(1).keys()) <= PLACES_AT_ONCE:
+                touched |= line.units(1).keys()
+                gone[line.number] = line.open
+        units, writes, oversold = _units(order, gone), list[Write](), dict(order.oversold)
+        products = self.inventory.products(units)
+        cause = f"order:{order.order_id}"
+        for sku, quantity in units.items():
+            lacking = min(quantity, oversold.pop(sku, 0))
+            key = f"{cause}:{order.version}"
+            movement = Movement("adjust", sku, quantity, order.counter, DOCK, reason, actor, key, now, cause=cause)
+            record = record_of(movement, Effect({"on_hand": quantity}))
+            writes.append(journal(self.inventory, record))
+            changes = {"dispatched": quantity}
+            writes.append(self.inventory.place(f"hand over {sku}", sku, order.counter, changes, now))
+            if quantity > lacking:
+                home = home_stripe(home_seed(order.order_id), products[sku].stripes)
+                give = Take(sku, home, quantity - lacking)
+                writes.append(self.inventory.give(give, cause, now, channel=order.channel))
+        left = _after(self.orders, replace(order, oversold=oversold), gone, writes, now)
         telemetry.count("CounterSalesMended")
-        return Change(
-            found.order,
-            found.event(actor, "handed over"),
-            list(found.writes),
-            PAID_FOR,
-            {":needed": found.needed},
-        )
+        return replace(left, writes=(*left.writes, *queue_writes(self.inventory, order, left.order, now)))

@@ -137,7 +137,6 @@ class PlaceOrders:
         )
         if form.deliver_by and form.deliver_by < to_text(now)[:10]:
             raise field_problem([("deliver_by", "must not be over")])
-        capture = ON_SHIPMENT if (form.capture or self.capture_mode) == ON_SHIPMENT else ""
         order = Order(
             order_id=order_id,
             channel=WEB,
@@ -147,12 +146,7 @@ class PlaceOrders:
             lines=priced.lines,
             currency=form.currency,
             totals=priced.totals,
-            payment=Payment(
-                status="pending",
-                provider=PROVIDER,
-                capture=capture,
-                renew=capture == ON_SHIPMENT and self.lapsing == RENEW,
-            ),
+            payment=self.own_payment(form.capture),
             placed_at=to_text(now),
             expires_at=to_text(now + self.unpaid_expiry),
             request_digest=digest,
@@ -178,6 +172,13 @@ class PlaceOrders:
         order = self.rated(order)
         event = Event("OrderPlaced", "customer", "POST /orders", first_facts(order))
         return self.reservations.create(order, event, products, now, writes=writes)
+
+    def own_payment(self, capture: str | None = None) -> Payment:
+        """The payment of an order that its customer will pay by its own intent, in the shop's mode unless one is
+        told."""
+        mode = ON_SHIPMENT if (capture or self.capture_mode) == ON_SHIPMENT else ""
+        renew = mode == ON_SHIPMENT and self.lapsing == RENEW
+        return Payment(status="pending", provider=PROVIDER, capture=mode, renew=renew)
 
     def rated(self, order: Order) -> Order:
         """A new order with how many its customer had before, and the codes that the merchant's rules give it."""

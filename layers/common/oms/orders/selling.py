@@ -18,7 +18,7 @@ from oms.inventory.model import Product
 from oms.orders import pricing
 from oms.orders.discounting import Discounts, Limits, discounts_of, limits_of, require_credit, require_within, within
 from oms.orders.model import Effect, Event, Order, Payment, Status, order_id_for
-from oms.orders.paying import CARD_LINK, PROVIDER
+from oms.orders.paying import CARD_LINK
 from oms.orders.placing import (
     PlaceOrders,
     count_placed,
@@ -209,6 +209,11 @@ class SellByStaff:
             told.append(_money_event(entry, cause))
         order = self._reserve(order, told, products, now, (*writes, *money))
         count_placed(order)
+        if order.counter and order.oversold:
+            telemetry.count("OversoldUnits", sum(order.oversold.values()), channel=order.channel)
+            telemetry.logger.warning(
+                "order_oversold", order_id=order_id, channel=order.channel, units=dict(order.oversold)
+            )
         return order
 
     def _order(
@@ -223,9 +228,7 @@ class SellByStaff:
         taken_at: str,
     ) -> Order:
         priced = basket.priced
-        payment = Payment(status="pending", provider=PROVIDER)
-        if entry:
-            payment = ledger.with_entry(Payment(), entry)
+        payment = ledger.with_entry(Payment(), entry) if entry else self.placing.own_payment()
         if form.payment.method == "invoice":
             days = form.payment.terms_days or _TERMS_DAYS
             payment = replace(payment, due_at=to_text(now + timedelta(days=days)))

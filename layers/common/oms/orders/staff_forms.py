@@ -143,6 +143,12 @@ class PlaceDraftForm(Form):
     payment: StaffPaymentForm
 
 
+class HandOverForm(Form):
+    """``POST /staff/orders/{id}/hand-over``: why the goods were there although the books did not have them."""
+
+    found: Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=200)] | None = None
+
+
 class TenderForm(Form):
     """``POST /staff/orders/{id}/payments``: money that was taken for an order that is not paid yet."""
 
