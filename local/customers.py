@@ -46,8 +46,10 @@ def rebuild(run: Run) -> Counter[str]:
 def function_of(stack: str) -> Run:
     """The function of a stack that keeps customers. Raises ``Trouble`` when it fails: start again, nothing is lost."""
     client = client_for(stack)
-    found = client("cloudformation").describe_stack_resource(StackName=stack, LogicalResourceId="KeepCustomersFunction")
-    name = found["StackResourceDetail"]["PhysicalResourceId"]
+    found = client("cloudformation").describe_stack_resources(
+        StackName=stack, LogicalResourceId="KeepCustomersFunction"
+    )
+    name = found["StackResources"][0]["PhysicalResourceId"]
 
     def run(at: dict[str, Any]) -> dict[str, Any]:
         answer = client("lambda").invoke(FunctionName=name, Qualifier="live", Payload=json.dumps(at).encode())

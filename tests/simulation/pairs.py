@@ -29,7 +29,7 @@ from oms.orders.editing import Edit, preview_of
 from oms.orders.model import OPEN
 from oms.orders.store import order_from_item
 from oms.payments.coverage import overpaid, owed
-from tests.simulation import actors, staff
+from tests.simulation import actors, checkers, staff
 from tests.simulation.backend import Call
 from tests.simulation.checkers import Inspector, Violation, labels
 from tests.simulation.faults import Plane
@@ -54,6 +54,7 @@ class Scene:
         self.replies: list[Reply] = []
         self.external = ""
         self.transfer = ""
+        self.orders_bought: list[str] = []
 
     # ---- setting the scene ---------------------------------------------------------------------------------------
 
@@ -275,6 +276,44 @@ def place(key: str, quantity: int = 1, **changes: Any) -> Start:
     return lambda scene: scene.system.call(
         "place_order/api", actors.PLACE, body=body, headers={"idempotency-key": f"key-for-{key}"}
     )
+
+
+def bought(scene: Scene, *emails: str) -> Scene:
+    """A paid order of each of these customers, one after the other."""
+    scene.stock(len(emails))
+    for number, email in enumerate(emails):
+        reply = scene.do(place(f"order-{number}", customer={"email": email, "name": "Sam Shopper"}))
+        scene.secret = reply.body["payment"]["client_secret"]
+        scene.orders_bought.append(reply.body["order_id"])
+        scene.paid_at_stripe().later(1).do(webhook())
+    return scene
+
+
+def keep(number: int) -> Start:
+    """The customers queue has a message of one of the orders that were bought."""
+
+    def event(scene: Scene) -> dict[str, Any]:
+        body = json.dumps({"order_id": scene.orders_bought[number], "number": 2, "type": "PaymentCaptured"})
+        return {"Records": [{"messageId": "message-1", "body": body}]}
+
+    return invoke("customer_service/keep", event)
+
+
+def join(first: int, other: int) -> Start:
+    """POST /customers/{id}/merges: who bought these two orders is one person."""
+
+    def start(scene: Scene) -> Task:
+        ids = [scene.inspector.books.order(f"ORDER#{each}")["ORDER"]["customer_id"] for each in scene.orders_bought]
+        return scene.system.call(
+            "customer_service/customers",
+            "POST /customers/{id}/merges",
+            parameters={"id": ids[first]},
+            body={"with": ids[other], "reason": "called us"},
+            headers={"idempotency-key": "merge-key"},
+            groups=("agent",),
+        )
+
+    return start
 
 
 def cancel(lines: Any = None, key: str = "cancel-key") -> Start:
@@ -714,7 +753,29 @@ def _dead_placed(scene: Scene) -> object:
 
 ONE_UNIT = [{"line": 1, "quantity": 1}]
 
+
+def _counted(scene: Scene, orders: int) -> bool:
+    """Whether one person bought so many orders, and every profile is what the orders say."""
+    checkers.profiles_are_what_orders_say(scene.inspector.books)
+    people = [item for item in scene.inspector.books.items["OrdersTable"].values() if item["entity"] == "person"]
+    return [sum(each["figures"]["orders"] for each in one["identities"].values()) for one in people] == [orders]
+
+
+_SAM, _PAT = "sam@example.org", "pat@example.org"
+
 PAIRS = (
+    Pair(
+        "keep ‖ keep of one customer's orders",
+        lambda s: bought(s, _SAM, _SAM),
+        (keep(0), keep(1)),
+        lambda s: _counted(s, 2),
+    ),
+    Pair(
+        "keep ‖ join of its customer",
+        lambda s: (bought(s, _SAM, _PAT, _PAT), s.do(keep(0)), s.do(keep(1))),
+        (keep(2), join(0, 1)),
+        lambda s: _counted(s, 3),
+    ),
     Pair("place ‖ place on the last unit", lambda s: s.stock(1), (place("one"), place("two")), _one_sale),
     Pair(
         "place ‖ place with one key",

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from oms.customers.matching import claim, claim_key, verified_email
+from oms.customers.matching import claim, claim_key, counts, verified_email
 from oms.customers.people import MAX_IDENTITIES, People, Person, merges_key
 from oms.orders.store import DynamoOrders
 from oms.runtime import errors, telemetry
@@ -50,12 +50,12 @@ class JoinPeople:
         Raises ``Contention``.
         """
         order = self.orders.get(order_id)
-        customer_id = order.customer["id"] if order else ""
-        identity = self.people.of(customer_id).identities.get(customer_id) if order else None
-        if order is None or identity is None:
+        email = order.customer.get("email", "") if order else ""
+        if order is None or not email or not counts(order):
             return
-        email = order.customer.get("email", "")
-        if claim("email", email) in identity.claims:
+        customer_id = order.customer["id"]
+        identity = self.people.of(customer_id).identities.get(customer_id)
+        if identity is None or claim("email", email) in identity.claims:
             return
         if identity.verified.get("email") != email:
             email = verified_email(order, self.orders.parts(order_id, "MAIL#"), self.clock())
@@ -94,7 +94,7 @@ class JoinPeople:
             except ConditionsFailed:
                 self.people.table.back_off(attempt)
                 continue
-            telemetry.logger.info("customer_verified", customer_id=customer_id, kind=kind)
+            telemetry.logger.info("customer_verified", kind=kind)
             return
         raise Contention(f"customer {customer_id}")
 
@@ -127,7 +127,7 @@ class JoinPeople:
             except ConditionsFailed:
                 self.people.table.back_off(attempt)
                 continue
-            telemetry.logger.info("customers_joined", person_id=first.person_id, joined=other.person_id)
+            telemetry.logger.info("customers_joined", merge_id=_merge_id(first, other))
             return self._record(first.person_id, _merge_id(first, other))
         raise Contention(f"customer {customer_id}")
 
@@ -145,7 +145,7 @@ class JoinPeople:
             except ConditionsFailed:
                 self.people.table.back_off(attempt)
                 continue
-            telemetry.logger.info("customers_parted", person_id=person.person_id, merge_id=merge_id)
+            telemetry.logger.info("customers_parted", merge_id=merge_id)
             return self._record(record["kept"], merge_id)
         raise Contention(f"customer {customer_id}")
 

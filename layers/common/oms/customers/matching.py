@@ -21,7 +21,6 @@ KINDS = ("email", "phone")
 BOUNCES_WITHIN = timedelta(hours=1)
 """A mail to an address that does not exist has come back by then, almost always within seconds."""
 _RELAYS = ("marketplace.amazon.", "members.ebay.", "guest.", "relay.")
-_COUNTED = frozenset({Status.CONFIRMED, Status.IN_FULFILLMENT, Status.COMPLETED})
 
 
 def is_relay(email: str) -> bool:
@@ -30,10 +29,15 @@ def is_relay(email: str) -> bool:
     return any(domain.startswith(relay) for relay in _RELAYS)
 
 
+def counts(order: Order) -> bool:
+    """Whether an order can verify anything: somebody paid for it."""
+    return order.status in (Status.CONFIRMED, Status.IN_FULFILLMENT, Status.COMPLETED)
+
+
 def verified_email(order: Order, mails: Iterable[Mapping[str, Any]], now: datetime) -> str:
     """The e-mail that an order with these mails verifies; empty when it does none."""
     email = order.customer.get("email", "")
-    if not email or is_relay(email) or order.status not in _COUNTED:
+    if not email or is_relay(email) or not counts(order):
         return ""
     if order.channel in CHANNELS_THAT_TELL:
         return email
