@@ -1,4 +1,4 @@
-"""Every quarter of an hour: what each channel shows against the record."""
+"""Every quarter of an hour: what each channel shows against the record, and orders that wait for what is there."""
 
 from __future__ import annotations
 
@@ -19,12 +19,17 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, dict[str, int]]:
     """Lambda entry; the result counts listings compared, behind, drifted and why, by channel. A channel that is down is
     left alone."""
     report: dict[str, dict[str, int]] = {}
+
+    def time_left() -> bool:
+        return bool(context.get_remaining_time_in_millis() > _RESERVE_MS)
+
+    app().backorders.fill_all(time_left)
     for name, queue_url in sorted(app().settings.channel_queue_urls.items()):
         if app().health.read(name).is_left_alone(app().clock()):
             continue
         reconcile = app().reconciling(name, partial(send_changes, app().sqs, queue_url))
         try:
-            found = reconcile.run(lambda: context.get_remaining_time_in_millis() > _RESERVE_MS)
+            found = reconcile.run(time_left)
             report[name] = {
                 "compared": found.compared,
                 "behind": found.behind,

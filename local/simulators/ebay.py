@@ -106,6 +106,7 @@ class EbayCore(Marketplace):
         self.route("GET", parcels, "getShippingFulfillments", self._get_fulfillments)
         self.route("POST", parcels, "createShippingFulfillment", self._ship)
         self.route("GET", "/commerce/notification/v1/public_key/{key}", "getPublicKey", self._get_key)
+        self.control("POST", "/_sim/privacy", "privacy", self._sim_privacy)
 
     def authorize(self, request: Request) -> None:
         """A bearer token; requests with a body must say that it is JSON."""
@@ -247,6 +248,11 @@ class EbayCore(Marketplace):
                 for each in self._fulfillments[order_id]
             ],
         }
+
+    def _sim_privacy(self, request: Request, _: Mapping[str, str]) -> Response:
+        buyer = self._orders[str(request.json()["order_id"])]["buyer"]
+        self.announce_account_deletion("sim", buyer["username"])
+        return Response.of(200, {})
 
     def announce_account_deletion(self, user_id: str, username: str) -> None:
         """What eBay sends to every application when a user leaves."""

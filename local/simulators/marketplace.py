@@ -7,6 +7,7 @@
   ``GET /_sim/orders/{id}``: what the seller told about an order.
 * ``POST /_sim/config``: the callback's address, credentials, limits. ``POST /_sim/faults``: what goes wrong
   next (see ``Faults``). ``POST /_sim/deliver``: let held callbacks go. ``GET /_sim/calls``: what was asked.
+* ``POST /_sim/privacy``: a person is to be forgotten. Shopify: ``{"topic", "payload"}``; eBay: ``{"order_id"}``.
 """
 
 from __future__ import annotations
@@ -228,6 +229,10 @@ class Marketplace:
     def route(self, method: str, path: str, name: str, handler: Handler) -> None:
         """Add an operation of the marketplace's API; ``{name}`` in the path is an argument."""
         self._add(self._routes, method, path, name, handler)
+
+    def control(self, method: str, path: str, name: str, handler: Handler) -> None:
+        """Add something that only tests and stories ask of this marketplace."""
+        self._add(self._controls, method, path, name, handler)
 
     def next_number(self, kind: str, first: int = 1) -> int:
         """The next number of a kind: the same in every run."""

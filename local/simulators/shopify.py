@@ -207,6 +207,7 @@ class ShopifyCore(Marketplace):
         self._orders: dict[str, _Order] = {}
         self._attempts: dict[str, tuple[Any, dict[str, Any]]] = {}
         self.route("POST", f"/admin/api/{_VERSION}/graphql.json", "graphql", self._graphql)
+        self.control("POST", "/_sim/privacy", "privacy", self._sim_privacy)
 
     def operation(self, name: str, request: Request) -> str:
         """The first field that is asked for."""
@@ -359,6 +360,11 @@ class ShopifyCore(Marketplace):
             ],
             "mails": order.mails,
         }
+
+    def _sim_privacy(self, request: Request, _: Mapping[str, str]) -> Response:
+        told = request.json()
+        self.announce_privacy(str(told["topic"]), told["payload"])
+        return Response.of(200, {})
 
     def announce_privacy(self, topic: str, payload: Mapping[str, Any]) -> None:
         """What every app has to honour: ``customers/redact`` and its like."""

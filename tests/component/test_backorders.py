@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from oms.inventory.model import Movement
 from oms.inventory.supplies import Supply, put_supply
 from oms.inventory.watching import WatchStock
 from oms.orders.model import Order
-from tests.support.shop import STAFF_CLAIMS, Shop, checkout
+from tests.support.shop import STAFF_CLAIMS, Context, Shop, checkout
 
 EXPRESS = {"shipping_method": "express"}
 
@@ -125,3 +126,16 @@ def test_alerts_are_raised_once_and_cleared(shop: Shop) -> None:
     receive(shop, 5)
     look(shop)
     assert alerts() == []
+
+
+def test_a_queue_whose_stream_record_was_lost_is_taken_up_by_the_clock(shop: Shop) -> None:
+    shop.stock_up(quantity=0, backorder=True)
+    first, second = placed(shop, "checkout-1", 2), shop.place(checkout(("SHIRT", 1)), "checkout-2")
+    receive(shop, 3)
+    assert shop.cancel(second).status == 200
+    assert (queue_of(shop.app.inventory, "SHIRT").earmarked, shop.available()) == (3, 0)
+    for _ in range(2):
+        import_module("functions.inventory_sync.reconcile").handler({}, Context())
+        assert dict(order(shop, first).oversold) == {}
+        assert (queue_of(shop.app.inventory, "SHIRT").earmarked, shop.available()) == (0, 1)
+    assert shop.identity_holds("SHIRT")

@@ -10,6 +10,7 @@ import pytest
 
 from functions.fulfillment import track_parcels
 from local.simulators.core import Request, Response
+from oms.payments.settle import mark_refund
 from tests.support.floor import Floor
 from tests.support.shop import STAFF_CLAIMS, Answer, Context, Shop, checkout
 
@@ -140,6 +141,32 @@ def test_a_refund_that_failed_is_seen_and_sent_again(floor: Floor) -> None:
     shop.settle(order)
     assert shop.stripe_totals()["refunded"] == 500
     assert floor.order(order).holds == {}
+
+
+def test_a_credit_that_is_withdrawn_lets_its_units_and_its_shipping_be_asked_for_again(floor: Floor) -> None:
+    shop = floor.shop
+    order = shipped(floor)
+    bodies = {
+        "credit-0001": {"kind": "lines", "lines": [{"line": 1, "quantity": 2}], "reason": "damaged"},
+        "credit-0002": {"kind": "shipping", "reason": "late"},
+    }
+    route = "POST /orders/{id}/refunds/{refund}/withdraw"
+    for key, body in bodies.items():
+        asked = refund(shop, order, body, key)
+        assert asked.status == 201, asked
+        (item,) = [
+            each for each in shop.app.orders.parts(order.body["order_id"], "REFUND#") if each["status"] != "withdrawn"
+        ]
+        mark = mark_refund(shop.app.orders, order.body["order_id"], item, "failed", {"failure": "declined"})
+        shop.app.orders.table.transact([mark])
+        path = {"id": order.body["order_id"], "refund": item["refund_id"]}
+        for _ in range(2):
+            told = shop.call("customer_service.api", route, {"reason": "a voucher instead"}, path=path, staff=OPS)
+            assert told.status == 200, told
+    assert [line.credited for line in floor.order(order).lines] == [0, 0]
+    object.__setattr__(shop.app.crediting, "agent_limit", 2 * 1999 + 599)
+    again = [refund(shop, order, body, f"again-{key}").body["amount"] for key, body in bodies.items()]
+    assert again == [2 * 1999, 599]
 
 
 # ---- returns ---------------------------------------------------------------------------------------------------------

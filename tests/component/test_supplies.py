@@ -54,6 +54,17 @@ def test_a_transfer_is_on_its_way_until_it_is_received_and_differences_are_writt
     assert call(shop, "GET /transfers").body["transfers"] == []
 
 
+def test_what_is_on_its_way_may_say_when_it_is_expected(shop: Shop) -> None:
+    put(shop, SHIRT)
+    body = {"kind": "en_route", "quantity": 7, "expected_at": "2026-12-24T09:00:00+01:00"}
+    put_boat = "PUT /stock/{sku}/supplies/{supply}"
+    assert call(shop, put_boat, body, sku="SHIRT", supply="boat").status == 200
+    assert stock(shop)["supplies"][0]["expected_at"] == "2026-12-24T08:00:00.000Z"
+    for wrong in ("tomorrow", "2026-12-24T09:00:00", "0001-01-01T00:00:00+14:00", 1_798_000_000):
+        refused = call(shop, put_boat, {**body, "expected_at": wrong}, sku="SHIRT", supply="boat")
+        assert (refused.status, refused.body["errors"][0]["field"]) == (422, "expected_at"), wrong
+
+
 def test_promised_units_cannot_be_transferred_away(shop: Shop) -> None:
     put(shop, SHIRT)
     move(shop, "receive-0001", quantity=5)

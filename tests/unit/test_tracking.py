@@ -30,6 +30,8 @@ def state(sighting: Sighting) -> Tracking:
         (("in_transit", 2), ("exception", 3), True),
         (("exception", 3), ("in_transit", 4), True),
         (("exception", 3), ("in_transit", 2), False),
+        (("in_transit", 2), ("exception", 2), True),
+        (("exception", 2), ("in_transit", 2), False),
         (("exception", 3), ("delivered", 4), True),
         (("in_transit", 3), ("delivered", 2), False),
         (("in_transit", 3), ("delivered", 3), True),

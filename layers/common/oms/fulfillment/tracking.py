@@ -56,6 +56,7 @@ _STAGES = {
     TrackingStatus.RETURNED: 4,
 }
 FINAL = frozenset({TrackingStatus.DELIVERED, TrackingStatus.RETURNED})
+_TROUBLE = frozenset({TrackingStatus.ATTEMPT_FAILED, TrackingStatus.EXCEPTION})
 _SILENT = "silent"
 _OWNERS: Mapping[str, tuple[str, timedelta]] = {
     TrackingStatus.ATTEMPT_FAILED: ("customer service", timedelta(days=1)),
@@ -111,13 +112,16 @@ def moves_on(seen: Tracking | None, told: Sighting) -> bool:
     """Whether a sighting is news: of a later stage and not from an earlier time, or of the same stage and later.
 
     On the way, trouble and travel may follow each other as often as they like; a parcel that arrived stays arrived.
+    Carriers tell seconds, or minutes: of two sightings at one time the trouble counts, whichever comes first.
     """
     if seen is None:
         return True
     before, after = stage(TrackingStatus(seen.status)), stage(told.status)
     if after > before:
         return told.at >= seen.at
-    return after == before and told.at > seen.at and told.status not in FINAL
+    if after != before or told.status in FINAL:
+        return False
+    return (told.at, told.status in _TROUBLE) > (seen.at, seen.status in _TROUBLE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ goes into the pool in the very transaction that receives it, and no sale can tak
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 QUEUE = "BACKORDERS"
 _TOP_SCORE = 9999
+_LISTED = "backorders"
+"""Where the index ``queues`` lists the SKUs that ever had a queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,13 @@ def waiting_orders(inventory: DynamoInventory, sku: str, limit: int) -> list[Wai
     """The first orders of the queue."""
     found = inventory.table.query(_pk(sku), "BACKORDER#", limit=limit)
     return [Waiting(item["order_id"], item["units"]) for item in found]
+
+
+def unsettled(inventory: DynamoInventory) -> Iterator[str]:
+    """SKUs that orders wait for or whose pool holds units, by the index: a while behind, and seldom many."""
+    for item in inventory.table.query_index("queues", "queue = :queue", {":queue": _LISTED}):
+        if item["waiting"] or item["earmarked"]:
+            yield str(item["sku"])
 
 
 def changed(
@@ -128,7 +137,7 @@ def _counted(
     filled: int = 0,
     seen: Queue | None = None,
 ) -> Write:
-    values = {":zero": 0, ":one": 1, ":w": waiting, ":p": pool, ":f": filled, ":entity": "backorders", ":sku": sku}
+    values = {":zero": 0, ":one": 1, ":w": waiting, ":p": pool, ":f": filled, ":entity": _LISTED, ":sku": sku}
     conditions = []
     if waiting < 0:
         conditions.append("waiting >= :left")
@@ -142,7 +151,8 @@ def _counted(
     return inventory.table.update(
         "queue",
         (_pk(sku), QUEUE),
-        "SET entity = :entity, sku = :sku, waiting = if_not_exists(waiting, :zero) + :w, "
+        "SET entity = :entity, queue = :entity, sku = :sku, queue_rank = :sku, "
+        "waiting = if_not_exists(waiting, :zero) + :w, "
         "earmarked = if_not_exists(earmarked, :zero) + :p, filled = if_not_exists(filled, :zero) + :f, "
         "version = if_not_exists(version, :zero) + :one, changed_at = :now",
         " AND ".join(conditions) or None,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date
+from contextlib import suppress
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -81,6 +82,20 @@ Lots = Annotated[list[LotForm], Field(max_length=50)]
 def _fit(lots: Sequence[LotForm], quantity: int) -> None:
     if sum(lot.quantity for lot in lots) > abs(quantity):
         raise ValueError("lots have more units than quantity")
+
+
+def _moment(value: object) -> object:
+    """JSON has no moments, and a strict form takes no text for one."""
+    if not isinstance(value, str):
+        return value
+    with suppress(ValueError):
+        read = datetime.fromisoformat(value)
+        if 2000 <= read.year < 3000:
+            return read
+    raise ValueError("must be a moment such as 2026-12-24T08:00:00Z")
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 
 
 class PriceForm(Form):
@@ -265,7 +280,7 @@ class TransferForm(Form):
     target: Code
     bin: BinCode | None = None
     lots: Lots = Field(default_factory=list)
-    expected_at: AwareDatetime | None = None
+    expected_at: Moment | None = None
     reason: Reason
 
     @model_validator(mode="after")
@@ -318,7 +333,7 @@ class SupplyForm(Form):
     kind: Literal["en_route", "at_vendor"]
     quantity: Units
     party: ShortText | None = None
-    expected_at: AwareDatetime | None = None
+    expected_at: Moment | None = None
 
 
 class PurchaseLineForm(Form):
@@ -333,7 +348,7 @@ class PurchaseForm(Form):
 
     vendor: ShortText
     lines: list[PurchaseLineForm] = Field(min_length=1, max_length=30)
-    expected_at: AwareDatetime | None = None
+    expected_at: Moment | None = None
 
     @model_validator(mode="after")
     def _lines_are_distinct(self) -> PurchaseForm:

@@ -6,7 +6,7 @@ Very large orders (taken in chunks) do not queue: they take what there is when s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -74,6 +74,19 @@ class FillBackorders:
                 return given
             given += units
             telemetry.count("BackordersFilled", units)
+        return given
+
+    def fill_all(self, time_left: Callable[[], bool]) -> int:
+        """Take up every queue once more, for those whose stream record was lost; returns how many units were given."""
+        given = 0
+        for sku in backorders.unsettled(self.inventory):
+            if not time_left():
+                break
+            try:
+                given += self.fill(sku)
+            except Contention:
+                # Somebody is at it; the next run comes by again.
+                telemetry.logger.info("backorders_contended", sku=sku)
         return given
 
     def _sell_surplus(self, product: Product) -> None:

@@ -66,7 +66,7 @@ class CreditOrders:
                 raise errors.Conflict(
                     f"This sale belongs to {order.channel}: refund it there.", extra={"code": "channel_owns_sale"}
                 )
-            given = self.orders.parts(order_id, "CREDIT#")
+            given = [each for each in self.orders.parts(order_id, "CREDIT#") if not each.get("withdrawn")]
             amount = _amount(order, credit, given)
             if not unlimited and amount + sum(each["amount"] for each in given if each["limited"]) > self.agent_limit:
                 raise errors.Forbidden(
@@ -100,11 +100,12 @@ class CreditOrders:
                 "note": credit.note,
                 "actor": actor,
                 "limited": not unlimited,
+                "units": {str(line): units for line, units in credit.lines.items()},
                 "at": to_text(now),
             }
             data: dict[str, Any] = {"kind": credit.kind, "amount": amount}
             if credit.lines:
-                data["units"] = {str(line): units for line, units in credit.lines.items()}
+                data["units"] = record["units"]
             event = Event("RefundRequested", actor, credit.reason, data)
             kept = answer_with(table, order_id, "refund", key, credit.digest(), answer, now)
             return Change(replace(after, lines=lines), event, [*writes, table.put("credit", record), kept])

@@ -8,7 +8,7 @@ was sent, stays due until finance sends it again, gives it back in another way, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -16,7 +16,7 @@ from oms.orders.model import Effect, Order
 from oms.orders.store import order_key
 from oms.payments import ledger
 from oms.runtime.clock import to_text
-from oms.runtime.dynamo import Table, Write
+from oms.runtime.dynamo import Item, Table, Write
 
 NEXT: Mapping[str, frozenset[str]] = {
     "requested": frozenset({"sent", "succeeded", "failed", "by_hand", "withdrawn"}),
@@ -81,6 +81,27 @@ def request_refund(
     if concession:
         payment = replace(payment, conceded=payment.conceded + owed)
     return replace(order, payment=payment).with_effects(Effect.REFUND), writes
+
+
+def take_credit_back(table: Table, order: Order, refund: Item, refunds: Sequence[Item]) -> tuple[Order, list[Write]]:
+    """The order without the credit that a refund was given for, once none of that credit's refunds (``refunds`` are all
+    of the order) is owed any more: its units may be credited or returned again. Nothing for other refunds."""
+    number = str(refund["sk"]).removeprefix("REFUND#").partition(".")[0]
+    credit = table.get(order_key(order.order_id), f"CREDIT#{number}")
+    owed = [
+        each
+        for each in refunds
+        if each["sk"].removeprefix("REFUND#").partition(".")[0] == number
+        and each["refund_id"] != refund["refund_id"]
+        and each["status"] != "withdrawn"
+    ]
+    if credit is None or credit.get("withdrawn") or owed:
+        return order, []
+    units = credit.get("units", {})
+    lines = tuple(replace(each, credited=each.credited - units.get(str(each.number), 0)) for each in order.lines)
+    key = (order_key(order.order_id), f"CREDIT#{number}")
+    mark = table.update("credit", key, "SET withdrawn = :yes", "attribute_not_exists(withdrawn)", values={":yes": True})
+    return replace(order, lines=lines), [mark]
 
 
 def _portions(table: Table, order: Order, amount: int) -> Iterator[tuple[str, str, int]]:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from oms.fulfillment.shipments import change_with_shipments
 from oms.orders.model import OPEN, Effect, Event, Order, Status
+from oms.orders.refunds import take_credit_back
 from oms.orders.store import AlreadyApplied, Change, DynamoOrders
 from oms.payments import ledger
 from oms.payments.coverage import owed
@@ -167,7 +168,8 @@ class RecordTenders:
             others = self.orders.parts(order_id, "REFUND#")
             after = without_refund_hold(replace(order, payment=payment), others, item)
             mark = mark_refund(self.orders, order_id, item, "withdrawn", {"withdrawn_for": reason})
-            writes = [ledger.append(self.orders.table, order_id, entry, now), mark]
+            after, credit = take_credit_back(self.orders.table, after, item, others)
+            writes = [ledger.append(self.orders.table, order_id, entry, now), mark, *credit]
             return Change(after, Event("RefundWithdrawn", agent, reason, {"amount": item["amount"]}), writes)
 
         return self._change(order_id, decide)
