@@ -61,7 +61,7 @@ from oms.orders.aftersales_forms import (
 )
 from oms.orders.coupon_forms import CouponForm, CouponTermsForm
 from oms.orders.forms import AddressForm, CancelOrderForm, HoldForm, PlaceOrderForm, ReleaseForm
-from oms.orders.notes import NoteForm
+from oms.orders.notes import MessageForm, NoteForm
 from oms.orders.priority_forms import PriorityRehearsalForm, PriorityRulesForm
 from oms.orders.staff_forms import DraftForm, HandOverForm, PlaceDraftForm, StaffOrderForm, TenderForm
 from oms.payments.disputes import CloseCaseForm, EvidenceForm
@@ -365,7 +365,18 @@ _SUBSCRIPTION = {
     "created_at": TIME,
 }
 
-_NOTE = {"note_id": TEXT, "text": _or_null(TEXT), "author": TEXT, "by_customer": FLAG, "at": TIME}
+_NOTE = {
+    "note_id": TEXT,
+    "text": _or_null(TEXT),
+    "author": TEXT,
+    "by_customer": FLAG,
+    "at": TIME,
+    "question": FLAG,
+    "in_reply_to": _or_null(TEXT),
+    "owner": _or_null(TEXT),
+    "deadline": _or_null(TIME),
+    "answered_by": _or_null(TEXT),
+}
 _ORDER_SUMMARY: Mapping[str, Schema] = {
     "order_id": {"type": "string", "format": "uuid"},
     "channel": TEXT,
@@ -1176,6 +1187,7 @@ ANSWERS: dict[str, Schema] = {
     ),
     "PaymentLink": _object({"order_id": TEXT, "event": COUNT, "expires_at": TIME}),
     "Note": _object(_NOTE),
+    "OwnMessage": _object({"note_id": TEXT, "text": _or_null(TEXT), "at": TIME, "in_reply_to": _or_null(TEXT)}),
     "Notes": _object({"order_id": TEXT, "notes": _list(_object(_NOTE))}),
     "Refunds": _object(
         {
@@ -1481,6 +1493,16 @@ OPERATIONS: tuple[Operation, ...] = (
         "agent ops pos",
         "OrdersFound",
         query=("q", "number", "email", "phone", "tracking", "name", "postcode", "last4", "date"),
+    ),
+    Operation(
+        "POST /orders/{id}/messages",
+        "What the customer writes",
+        "order",
+        "OwnMessage",
+        201,
+        MessageForm,
+        key=True,
+        problems=(409,),
     ),
     Operation("GET /work", "What waits for a person", "agent ops", "WorkList", query=("owner", "cursor")),
     Operation("GET /orders/{id}/timeline", "The whole story, proven", "agent ops pos warehouse", "Timeline"),

@@ -9,6 +9,7 @@ from oms.orders.admission import admit
 from oms.orders.aftersales_forms import ConfirmEditForm, EditForm, ReturnDecisionForm, ReturnForm
 from oms.orders.editing import Edit
 from oms.orders.forms import AddressForm
+from oms.orders.notes import MessageForm, message_view
 from oms.orders.reading import order_view
 from oms.orders.returning import ReturnLine, return_view
 from oms.orders.returns import Asked
@@ -88,6 +89,15 @@ def change_address(request: ApiRequest) -> ApiResponse:
     return ApiResponse(200, order_view(app().orders, order, staff=caller.staff))
 
 
+def write(request: ApiRequest) -> ApiResponse:
+    """Keep what the customer writes about their order."""
+    caller = admit(request, app())
+    if caller.staff:
+        raise errors.Forbidden("Staff keep notes: POST /orders/{id}/notes.")
+    key = request.idempotency_key()
+    return ApiResponse(201, message_view(app().notes.say(caller.order.order_id, request.parse(MessageForm), key=key)))
+
+
 def _edit(form: EditForm) -> Edit:
     address = form.shipping_address
     return Edit(
@@ -112,6 +122,7 @@ ROUTES = {
     "POST /orders/{id}/edits/preview": preview,
     "POST /orders/{id}/edits": edit,
     "PATCH /orders/{id}/address": change_address,
+    "POST /orders/{id}/messages": write,
 }
 
 

@@ -33,6 +33,7 @@ PUBLIC_ROUTES = {
     "POST /orders/{id}/edits/preview": "the order's own token, or a staff token, checked in the function",
     "POST /orders/{id}/edits": "the order's own token, or a staff token, checked in the function",
     "PATCH /orders/{id}/address": "the order's own token, or a staff token, checked in the function",
+    "POST /orders/{id}/messages": "the order's own token, checked in the function",
     "POST /channels/{channel}/callbacks": "signed by the marketplace",
     "GET /channels/{channel}/callbacks": "eBay's challenge",
     "POST /webhooks/stripe": "signed by Stripe",

@@ -44,6 +44,7 @@ KINDS: Mapping[str, Kind] = {
         # Whose return is approved when he asks for it has read so in the answer.
         Kind("return_approved", ("ReturnApproved",), required=True),
         Kind("return_label", ("ReturnLabelled",), required=True),
+        Kind("question", ("NoteAdded",), required=True),
     )
 }
 
@@ -91,6 +92,8 @@ def _about(kind: str, order: Order, event: Mapping[str, Any], now: datetime) -> 
         case "payment_failed":
             waited = now - from_text(event["at"]) >= SECOND_THOUGHTS
             return "order" if waited and order.status is Status.PLACED and order.payment.status == "failed" else None
+        case "question":
+            return str(event["n"]) if event["data"].get("question") else None
         case "payment_link":
             asked = event["type"] == "PaymentLinkSent" or event["data"].get("method") == CARD_LINK
             return str(event["n"]) if asked and not unpayable(order, now) else None

@@ -77,11 +77,14 @@ def render(
     coming: Return | None = None,
     collection: Collection | None = None,
     token: str = "",
+    question: str = "",
 ) -> Rendered:
     """The message as it stands now. ``titles`` are the catalogue's, by SKU; ``shipment`` is the parcel that it is
-    about, ``coming`` the return, ``collection`` where the parcel waits, and ``token`` what opens the order."""
+    about, ``coming`` the return, ``collection`` where the parcel waits, ``token`` what opens the order, and
+    ``question`` what an agent asks."""
     speaks = language(merchant.language)
     facts = _facts(due, order, merchant, titles, shipment, coming, collection, token, speaks)
+    facts["question"] = question
     text = _environment("text").get_template(f"{speaks.code}/{due.kind}.txt")
     subject = " ".join("".join(text.blocks["subject"](text.new_context(facts))).split())
     html = _environment("html").get_template(f"{speaks.code}/{due.kind}.html").render(facts, subject=subject)
@@ -133,7 +136,7 @@ def _facts(
         "customer": {"name": order.customer.get("name", "")},
         "order": {
             "number": order_number(order),
-            "url": merchant.order_url.replace("{order_id}", order.order_id),
+            "url": merchant.order_url.replace("{order_id}", order.order_id).replace("{token}", token),
             "pay_url": merchant.pay_url.replace("{order_id}", order.order_id).replace("{token}", token),
             "placed_at": moment(order.placed_at),
             "expires_at": moment(order.expires_at),

@@ -172,10 +172,15 @@ class TellCustomers:
         skus = {line.sku for line in order.lines} | ({unit.sku for unit in shipment.units} if shipment else set())
         titles = {sku: product.title for sku, product in self.inventory.products(sorted(skus)).items()}
         collection = self._collection(due, order, shipment)
-        token = self.order_token(order) if due.kind == "payment_link" else ""
-        rendered = render(due, order, self.merchant, titles, shipment, coming, collection, token)
+        token = self.order_token(order) if due.kind in ("payment_link", "question") else ""
+        asked = self._question(order, due) if due.kind == "question" else ""
+        rendered = render(due, order, self.merchant, titles, shipment, coming, collection, token, asked)
         tags = {"order": order.order_id, "mail": f"{due.kind}-{due.about}-{copy}"}
         return Mail(order.customer["email"], rendered.subject, rendered.text, rendered.html, tags)
+
+    def _question(self, order: Order, due: Due) -> str:
+        note = self.orders.table.get(order_key(order.order_id), f"NOTE#{due.number:06d}")
+        return str((note or {}).get("text", ""))
 
     def _collection(self, due: Due, order: Order, shipment: Shipment | None) -> Collection | None:
         if due.kind == "shipped" or shipment is None:

@@ -12,6 +12,9 @@ import hmac
 from collections.abc import Sequence
 from datetime import datetime
 
+CUSTOMER = "customer"
+"""The actor of whoever holds an order's token."""
+
 
 def issue_token(order_id: str, ends: datetime, keys: Sequence[str]) -> str:
     """A token for this order until ``ends``, signed with the first key."""

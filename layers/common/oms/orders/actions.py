@@ -276,6 +276,17 @@ class OfferActions:
             groups=("agent", "ops", "pos"),
         )
         yield Attempt(
+            "ask",
+            "POST",
+            f"{path}/notes",
+            "Ask the customer something by mail.",
+            lambda: self.notes.add(order_id, NoteForm(text="question", question=True), author=_ACTOR, key=_KEY),
+            {"text": "question", "question": True},
+            key=True,
+            groups=("agent", "ops", "pos"),
+            adds=("The customer gets a mail with a link to answer by.",),
+        )
+        yield Attempt(
             "payment_link",
             "POST",
             f"{path}/payment-link",

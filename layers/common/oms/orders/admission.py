@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from oms.orders.access import token_opens
+from oms.orders.access import CUSTOMER, token_opens
 from oms.orders.model import Order
 from oms.runtime import errors
 from oms.runtime.http import ApiRequest
@@ -27,9 +27,6 @@ class Caller:
     def staff(self) -> bool:
         """Whether it is one of the staff."""
         return self.actor != CUSTOMER
-
-
-CUSTOMER = "customer"
 
 
 def admit(request: ApiRequest, parts: App, *groups: str, customer: bool = True) -> Caller:

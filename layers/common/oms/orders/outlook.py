@@ -71,6 +71,7 @@ class Facts:
     troubles: Sequence[Item] = ()
     returns: Sequence[Return] = ()
     refunds: Sequence[Item] = ()
+    notes: Sequence[Item] = ()
     supplies: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -87,6 +88,7 @@ def facts_of(orders: DynamoOrders, inventory: DynamoInventory, order: Order) -> 
         troubles=[item for item in orders.parts(order.order_id, "TROUBLE#") if "work_queue" in item],
         returns=[return_from_item(item) for item in orders.parts(order.order_id, "RETURN#")],
         refunds=orders.parts(order.order_id, "REFUND#"),
+        notes=[item for item in orders.parts(order.order_id, "NOTE#") if "work_queue" in item],
         supplies=supplies,
     )
 
@@ -100,6 +102,7 @@ def waits(order: Order, facts: Facts) -> list[Wait]:
         *_start(order, facts),
         *(wait for parcel in facts.shipments for wait in _parcel(order, parcel)),
         *_troubles(facts),
+        *_questions(facts),
         *(wait for one in facts.returns for wait in _return(one)),
         *_refunds(order, facts),
         *_effects(order, facts),
@@ -231,6 +234,15 @@ def _troubles(facts: Facts) -> Iterator[Wait]:
         number = item["shipment_id"].rpartition(".")[2]
         what = f"somebody to look after parcel {number} ({item['kind'].replace('_', ' ')})"
         yield Wait("trouble", number, what, item["owner"], item["since"], item["deadline"], _REMINDED)
+
+
+def _questions(facts: Facts) -> Iterator[Wait]:
+    for item in facts.notes:
+        ours = item.get("question", False)
+        what = "the customer to answer a question" if ours else "us to reply to the customer"
+        owner = CUSTOMER if ours else item["owner"]
+        then = "it stays in the work list, overdue"
+        yield Wait("answer", item["sk"].removeprefix("NOTE#"), what, owner, item["at"], item["deadline"], then)
 
 
 _RETURNS: Mapping[ReturnStatus, tuple[str, str, str]] = {

@@ -28,6 +28,7 @@ _MAILS: Mapping[str, str] = {
     "refunded": "that money goes back",
     "return_approved": "that the return is approved",
     "return_label": "the label for the return",
+    "question": "what we would like to know",
 }
 _FATES: Mapping[str, str] = {
     "sent": "The customer was told {what}.",

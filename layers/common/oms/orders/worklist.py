@@ -18,6 +18,7 @@ from typing import Any
 from oms.fulfillment.tracking import TROUBLE_QUEUE
 from oms.orders.holding import AWAITS_CUSTOMER
 from oms.orders.model import HOLD_KINDS
+from oms.orders.notes import QUESTION_QUEUE
 from oms.orders.returning import RETURN_QUEUE, ReturnStatus
 from oms.orders.store import BACKORDER_QUEUE, DynamoOrders, hold_queue
 from oms.orders.words import moment
@@ -51,9 +52,9 @@ class Work:
     """One thing that waits for a person."""
 
     kind: str
-    """hold, parcel, case, return or backorder."""
+    """hold, parcel, case, return, backorder or question."""
     about: str
-    """Which hold, parcel, case or return."""
+    """Which hold, parcel, case, return or note."""
     order_id: str
     what: str
     owner: str
@@ -102,6 +103,7 @@ class ListWork:
             for each in [owner] if owner else self._owners(queue):
                 yield self._between(queue, f"{each}#{since}", f"{each}#{_AFTER_DATES}")
         yield self._between(TROUBLE_QUEUE, since, _AFTER_DATES)
+        yield self._between(QUESTION_QUEUE, since, _AFTER_DATES)
         yield self._between(RETURN_QUEUE, since, _AFTER_DATES)
         # A promise that has not passed yet is no exception.
         yield self._between(BACKORDER_QUEUE, since, to_text(now))
@@ -287,4 +289,20 @@ def _backorder(item: Item) -> Work:
     )
 
 
-_MAKERS = {"hold": _hold, "trouble": _trouble, "case": _case, "return": _return, "order": _backorder}
+def _question(item: Item) -> Work:
+    order_id, note_id = item["pk"].removeprefix("ORDER#"), item["sk"].removeprefix("NOTE#")
+    ours = item.get("question", False)
+    ask = "Ask the customer another way, and note the answer."
+    return Work(
+        "question",
+        note_id,
+        order_id,
+        "A question to the customer waits for its answer." if ours else "The customer wrote, and nobody has replied.",
+        item["owner"],
+        item["at"],
+        item["deadline"],
+        Step(ask if ours else "Reply, or note what was done, as a reply to it.", "POST", f"/orders/{order_id}/notes"),
+    )
+
+
+_MAKERS = {"note": _question, "hold": _hold, "trouble": _trouble, "case": _case, "return": _return, "order": _backorder}
