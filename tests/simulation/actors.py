@@ -25,6 +25,8 @@ ADDRESS = {
     "postal_code": "62701",
     "country": "US",
 }
+COUPON = "SIM"
+"""A coupon that only a few orders may carry."""
 PLACE, CANCEL, READ = "POST /orders", "POST /orders/{id}/cancel", "GET /orders/{id}"
 
 
@@ -86,6 +88,8 @@ def shopper(world: World, number: int) -> None:
         "currency": "USD",
         "capture": "on_shipment" if number % 2 else "automatic",
     }
+    if number % 3 == 0:
+        body["coupon"] = COUPON
     key = f"checkout-{world.seed}-{number}"
     placed = _place(world, body, key)
     if placed is None:
@@ -148,7 +152,7 @@ def shopper(world: World, number: int) -> None:
         system.request("place_order/api", READ, parameters={"id": order_id}, headers=token)
 
 
-def _place(world: World, body: Mapping[str, Any], key: str, *, repeated: bool = False) -> Reply | None:
+def _place(world: World, body: dict[str, Any], key: str, *, repeated: bool = False) -> Reply | None:
     """Send the request until it is answered, or until patience runs out."""
     wanted: dict[str, int] = {}
     for line in body["lines"]:
@@ -166,6 +170,10 @@ def _place(world: World, body: Mapping[str, Any], key: str, *, repeated: bool = 
                 raise Violation("same_request_same_answer", f"answered 201 before, now {reply}")
             seen.check(reply)
             return None
+        if code == "coupon_used_up" and not repeated:
+            world.tally["coupons refused"] += 1
+            body.pop("coupon")  # They order without it.
+            continue
         if reply.status in (400, 404, 412, 413, 415, 422):
             raise Violation("a_good_request_is_taken", f"{reply}")
         world.tally[f"placement answered {reply.status}"] += 1

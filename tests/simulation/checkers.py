@@ -846,6 +846,28 @@ def work_in_process_is_counted(books: Books, changes: list[Change]) -> None:
 
 
 @safety
+def coupons_are_what_live_orders_carry(books: Books, changes: list[Change]) -> None:
+    """A coupon's uses, in all and by whom, are those of the orders that carry it and did not end, never over its
+    limit."""
+    codes = {change.key[0].removeprefix("COUPON#") for change in changes if change.key[0].startswith("COUPON#")}
+    for change in changes:
+        codes |= {told[0] for told in (change.new or {}).get("coupons", []) if change.entity == "order"}
+    for code in codes:
+        items = books.partitions["OrdersTable"].get(f"COUPON#{code}", {})
+        live = [item for _, item in books.orders() if item["status"] not in ("cancelled", "expired")]
+        carried = [
+            told for item in live if item.get("committed", True) for told in item.get("coupons", []) if told[0] == code
+        ]
+        used = sum(item["used"] for item in starting(items, "USES#"))
+        limit = items.get("COUPON", {}).get("limit", used)
+        by = Counter(sk for told in carried for sk in told[4])
+        counted = {sk: item["used"] for sk, item in items.items() if sk.startswith("BY#") and item["used"]}
+        holds = used == len(carried) and used <= limit and counted == dict(by)
+        told = f"{code} counts {used} of {limit} and {counted}, orders carry {len(carried)} and {dict(by)}"
+        require(holds, "coupons_are_what_live_orders_carry", told)
+
+
+@safety
 def held_orders_do_not_leave(books: Books, changes: list[Change]) -> None:
     """No parcel leaves while anything holds its order."""
     for change in changes:

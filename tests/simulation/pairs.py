@@ -25,6 +25,7 @@ from typing import Any
 from oms.fulfillment.dispatch import ShipParcels
 from oms.fulfillment.facilities import put_facility
 from oms.inventory.model import Listing, Movement, Product
+from oms.orders.coupons import Coupon
 from oms.orders.editing import Edit, preview_of
 from oms.orders.model import OPEN
 from oms.orders.store import order_from_item
@@ -72,6 +73,14 @@ class Scene:
             told = {"sku": "A", "title": "A", "price_minor": 2500, "currency": "USD", "quantity": units}
             listed = system.control(channel, "POST", "/_sim/listings", told).json()["listings"][0]
             app.inventory.put_listing(Listing("A", channel, listed["listing_id"]), now)
+        return self
+
+    def coupon(self, limit: int) -> Scene:
+        """A coupon that so many orders may carry."""
+        app = self.system._app(self.system.template.function_at("customer_service/customers"))
+        now = datetime.fromtimestamp(self.system.clock.now, UTC)
+        coupon = Coupon(actors.COUPON, "percent", percent=10, limit=limit, per_customer=limit)
+        app.coupons.add(coupon, actor="staff:kim", now=now)
         return self
 
     def do(self, start: Start) -> Reply:
@@ -819,6 +828,27 @@ PAIRS = (
     Pair("cancel ‖ cancel", lambda s: (s.stock(1), s.placed()), (cancel(), cancel()), _ended_once),
     Pair("cancel ‖ expire", lambda s: (s.stock(1), s.placed().later(1900)), (cancel(), sweep), _ended_once),
     Pair("sweep ‖ sweep", lambda s: (s.stock(1), s.placed().later(1900)), (sweep, sweep), _ended_once),
+    Pair(
+        "place ‖ place on the last use of a coupon",
+        lambda s: s.stock(2).coupon(1),
+        (place("one", coupon=actors.COUPON), place("two", coupon=actors.COUPON)),
+        lambda s: s.statuses() == [201, 409] and s.available() == 1,
+    ),
+    Pair(
+        "place ‖ cancel of the order that has the coupon",
+        lambda s: s.stock(2).coupon(1).placed(coupon=actors.COUPON),
+        (place("other", coupon=actors.COUPON), cancel()),
+        lambda s: s.order().status.value == "cancelled" and s.available() == (1 if s.replies[0].ok else 2),
+    ),
+    Pair(
+        "place ‖ money for the expired order that had the coupon",
+        lambda s: (
+            s.stock(2).coupon(1).placed(coupon=actors.COUPON).later(1900).paid_at_stripe(),
+            s.do(sweep),
+        ),
+        (place("other", coupon=actors.COUPON), webhook()),
+        lambda s: s.order().status.value == ("expired" if s.replies[0].ok else "confirmed") and s.available() == 1,
+    ),
     Pair(
         "cancel a line ‖ cancel a line, one key",
         lambda s: (s.stock(3), s.confirmed(3)),

@@ -362,6 +362,11 @@ def work_in_process_is_counted(scene: Scene) -> None:
 
 
 @plants
+def coupons_are_what_live_orders_carry(scene: Scene) -> None:
+    _order(scene, coupons=[["SIM", 100, 0, 0, []]], version=_version(scene) + 1)
+
+
+@plants
 def held_orders_do_not_leave(scene: Scene) -> None:
     hold = {
         "reason": "odd",

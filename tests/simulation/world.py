@@ -12,6 +12,7 @@ from oms.bootstrap import App
 from oms.fulfillment.facilities import put_facility
 from oms.fulfillment.floorplan import Rules, put_rules
 from oms.inventory.model import Listing, Movement, Product
+from oms.orders.coupons import Coupon
 from oms.runtime.clock import from_text
 from oms.webhooks.events import TYPES
 from tests.simulation import actors, staff
@@ -129,6 +130,11 @@ class World:
                     app.inventory.put_listing(listing, now)
         for facility in ("main", "east"):
             put_facility(app.inventory, staff.DOCK, now, facility)
+        app.coupons.add(
+            Coupon(actors.COUPON, "percent", percent=10, limit=2, per_customer=1, per_address=50),
+            actor="staff:kim",
+            now=now,
+        )
         merchant = system._app(system.template.function_at("messages/api"))
         merchant.subscriptions.create("https://subscriber.test/", sorted(TYPES), (), "a system of the merchant's", now)
         self._plan_floors(app, now)
