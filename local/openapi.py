@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from oms.customers.forms import ChangeCustomerForm, MergeForm
+from oms.customers.reward_forms import RewardRulesForm
 from oms.fulfillment.carrier import TrackingStatus
 from oms.fulfillment.forms import (
     CartonsForm,
@@ -1054,6 +1055,50 @@ ANSWERS: dict[str, Schema] = {
     "Zones": _object({"zones": _list(_ref("Zone"))}),
     "Facility": _FACILITY,
     "Facilities": _object({"facilities": _list(_FACILITY)}),
+    "Rewards": _object(
+        {
+            "rewards": _list(
+                _object(
+                    {
+                        "milestone": TEXT,
+                        "state": {"enum": ["waiting", "used", "coupon", "withdrawn"]},
+                        "gift": _list(TEXT),
+                        "coupon": _or_null(TEXT),
+                        "earned_at": TIME,
+                        "earned_by": TEXT,
+                        "used_in": _or_null(TEXT),
+                    }
+                )
+            )
+        }
+    ),
+    "RewardRules": _object(
+        {
+            "version": COUNT,
+            "milestones": _list(
+                _object(
+                    {
+                        "name": TEXT,
+                        "currency": CURRENCY,
+                        "spent": MINOR,
+                        "gift": _list(TEXT),
+                        "coupon": _or_null(
+                            _object(
+                                {
+                                    "kind": TEXT,
+                                    "percent": COUNT,
+                                    "amounts": _map(MINOR),
+                                    "minimum": _map(MINOR),
+                                    "days": COUNT,
+                                }
+                            )
+                        ),
+                        "per_address": COUNT,
+                    }
+                )
+            ),
+        }
+    ),
     "PriorityRules": _object(
         {
             "version": COUNT,
@@ -1559,6 +1604,11 @@ OPERATIONS: tuple[Operation, ...] = (
         query=("q",),
     ),
     Operation("GET /customers/{id}", "A customer over all channels", "agent ops pos", "Customer"),
+    Operation("GET /customers/{id}/rewards", "What a customer has earned", "agent ops pos", "Rewards"),
+    Operation("GET /rewards/rules", "Read the milestones", "agent ops pos", "RewardRules"),
+    Operation(
+        "PUT /rewards/rules", "Replace the milestones", "ops", "RewardRules", 200, RewardRulesForm, problems=(409,)
+    ),
     Operation("GET /priority/rules", "Read the priority rules", "agent ops pos warehouse", "PriorityRules"),
     Operation(
         "PUT /priority/rules",

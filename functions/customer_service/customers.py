@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from oms.bootstrap import app
+from oms.customers import rewards
 from oms.customers.forms import ChangeCustomerForm, MergeForm
 from oms.customers.joining import merge_view
+from oms.customers.reward_forms import RewardRulesForm
 from oms.customers.views import found_view, person_view
 from oms.orders.coupon_book import coupon_view
 from oms.orders.coupon_forms import CouponForm, CouponTermsForm
@@ -121,6 +123,27 @@ def change_coupon(request: ApiRequest) -> ApiResponse:
     return ApiResponse(200, coupon_view(after), {"etag": f'"{after.version}"'})
 
 
+def reward_rules(request: ApiRequest) -> ApiResponse:
+    """Show the milestones."""
+    request.require_group(*AGENTS)
+    return ApiResponse(200, rewards.rules_to_item(rewards.current_rules(app().orders.table)))
+
+
+def replace_reward_rules(request: ApiRequest) -> ApiResponse:
+    """Replace the milestones; what was earned stays as it is."""
+    request.require_group("ops")
+    rules = request.parse(RewardRulesForm).as_rules()
+    after = rewards.put_rules(app().orders.table, rules, actor=request.actor, now=app().clock())
+    return ApiResponse(200, rewards.rules_to_item(after))
+
+
+def rewards_of(request: ApiRequest) -> ApiResponse:
+    """Show what a person has earned."""
+    request.require_group(*AGENTS)
+    found = app().earning.of(request.path["id"])
+    return ApiResponse(200, {"rewards": [rewards.reward_view(reward) for reward in found]})
+
+
 ROUTES = {
     "GET /customers": find,
     "GET /customers/{id}": read,
@@ -128,6 +151,9 @@ ROUTES = {
     "PATCH /customers/{id}": change,
     "POST /customers/{id}/merges": join,
     "DELETE /customers/{id}/merges/{merge}": part,
+    "GET /customers/{id}/rewards": rewards_of,
+    "GET /rewards/rules": reward_rules,
+    "PUT /rewards/rules": replace_reward_rules,
     "GET /priority/rules": priority_rules,
     "PUT /priority/rules": replace_priority_rules,
     "POST /priority/rehearsals": rehearse_priority_rules,

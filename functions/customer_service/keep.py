@@ -17,6 +17,7 @@ from oms.runtime.telemetry import entry_point
 def record(message: Mapping[str, Any]) -> None:
     """Let the order of a message count as it is now; a message twice, late or out of turn is harmless."""
     app().keeping.keep(message["order_id"])
+    app().earning.earn(message["order_id"])
     app().joining.match(message["order_id"])
     app().finding.keep(message["order_id"])
     app().touches.keep(message["order_id"])

@@ -26,11 +26,14 @@ if TYPE_CHECKING:
     from oms.channels.sync import Changed, SyncChannel
     from oms.customers.automation import CountTouches
     from oms.customers.changing import ChangePeople
+    from oms.customers.earning import EarnRewards
     from oms.customers.erasure import EraseCustomers
+    from oms.customers.giving import GiveGifts
     from oms.customers.joining import JoinPeople
     from oms.customers.keeping import KeepPeople
     from oms.customers.people import People
     from oms.customers.rebuilding import RebuildPeople
+    from oms.customers.rewards import Rules as RewardRules
     from oms.fulfillment.carrier import Carrier
     from oms.fulfillment.counter import CounterSales
     from oms.inventory.catalogue import Catalogue
@@ -66,6 +69,7 @@ if TYPE_CHECKING:
     from oms.payments.watching import WatchPayments, WebhookMark
     from oms.runtime.files import Files
     from oms.runtime.outbound import Transport
+    from oms.runtime.rules import AtHand
     from oms.runtime.staff import StaffTokens
     from oms.webhooks.delivering import DeliverWebhooks, PublishEvents
     from oms.webhooks.subscriptions import KeepSubscriptions
@@ -188,7 +192,8 @@ class App:
     @cached_property
     def placing(self) -> PlaceOrders:
         from oms.orders.placing import PlaceOrders
-        from oms.orders.priority_rules import RulesAtHand
+        from oms.orders.priority_rules import current_rules
+        from oms.runtime.rules import AtHand
 
         return PlaceOrders(
             self.orders,
@@ -199,7 +204,8 @@ class App:
             timedelta(seconds=self.settings.unpaid_expiry_seconds),
             timedelta(days=self.settings.order_token_days),
             self.coupons,
-            RulesAtHand(self.orders.table, self.clock),
+            self.gifts,
+            AtHand(lambda: current_rules(self.orders.table), self.clock),
             self.orders_of,
             self.settings.capture_mode,
             self.settings.lapsing_authorizations,
@@ -552,6 +558,25 @@ class App:
         from oms.orders.coupon_book import CouponBook
 
         return CouponBook(self.orders.table, self.people.person_of)
+
+    @cached_property
+    def reward_rules(self) -> AtHand[RewardRules]:
+        from oms.customers.rewards import current_rules
+        from oms.runtime.rules import AtHand
+
+        return AtHand(lambda: current_rules(self.orders.table), self.clock)
+
+    @cached_property
+    def gifts(self) -> GiveGifts:
+        from oms.customers.giving import GiveGifts
+
+        return GiveGifts(self.people, self.coupons, self.reward_rules, lambda skus: self.placing.products(skus))
+
+    @cached_property
+    def earning(self) -> EarnRewards:
+        from oms.customers.earning import EarnRewards
+
+        return EarnRewards(self.orders, self.people, self.coupons, self.reward_rules, self.clock)
 
     @cached_property
     def people(self) -> People:

@@ -122,6 +122,7 @@ class EraseCustomers:
                 customer={"id": customer_id_for(f"erased:{order.order_id}")},
                 address={name: order.address[name] for name in _KEPT_OF_AN_ADDRESS if name in order.address},
                 note="",
+                rewards=(),
                 coupons=tuple(replace(coupon, counted=()) for coupon in order.coupons),
             )
             event = Event("PersonErased", "system", f"demand {key}")

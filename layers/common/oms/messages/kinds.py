@@ -34,6 +34,7 @@ KINDS: Mapping[str, Kind] = {
         Kind("payment_failed", ("PaymentFailed",)),
         # Who orders by phone to pay by a link gets it with the order.
         Kind("payment_link", ("PaymentLinkSent", "OrderPlaced"), required=True),
+        Kind("reward_earned", ("RewardEarned",)),
         Kind("expired", ("OrderExpired",)),
         Kind("lines_cancelled", ("LinesCancelled",), required=True),
         Kind("cancelled", ("OrderCancelled",), required=True),

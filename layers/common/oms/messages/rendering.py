@@ -157,6 +157,7 @@ def _facts(
             "place": list(collection.place) if collection else [],
             "until": moment(order.collect_by) if order.collect_by else "",
         },
+        "reward": _reward(due.data, titles, money),
         "refund": money(owed_back) if owed_back else "",
         "paid": money(order.payment.captured),
         "given_back": money(order.payment.refunded),
@@ -210,6 +211,18 @@ def _parcel(order: Order, shipment: Shipment | None) -> dict[str, Any]:
         "carrier": carrier,
         "tracking_number": number,
         "url": pattern.format(quote(number)) if pattern and number else "",
+    }
+
+
+def _reward(data: Mapping[str, Any], titles: Mapping[str, str], money: Any) -> dict[str, Any]:
+    """What somebody earned, as far as the message is about that."""
+    worth = {"percent": f"{data.get('percent')}%", "amount": money(data.get("amount") or 0), "shipping": "the shipping"}
+    sku = data.get("sku", "")
+    return {
+        "code": data.get("coupon", ""),
+        "worth": worth.get(data.get("takes_off", ""), ""),
+        "days": data.get("days", 0),
+        "gift": titles.get(sku, sku),
     }
 
 

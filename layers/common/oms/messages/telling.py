@@ -170,6 +170,7 @@ class TellCustomers:
             item = self.orders.table.get(*return_key(order.order_id, int(due.about)))
             coming = return_from_item(item) if item else None
         skus = {line.sku for line in order.lines} | ({unit.sku for unit in shipment.units} if shipment else set())
+        skus |= {due.data["sku"]} if due.kind == "reward_earned" and "sku" in due.data else set()
         titles = {sku: product.title for sku, product in self.inventory.products(sorted(skus)).items()}
         collection = self._collection(due, order, shipment)
         token = self.order_token(order) if due.kind in ("payment_link", "question") else ""

@@ -110,15 +110,29 @@ class CouponBook:
             return replace(after, version=before.version + 1)
         raise Contention(f"coupon {code}")
 
-    def _rewriting(self, before: Coupon, after: Coupon, actor: str, now: datetime) -> list[Write]:
+    def switched(self, code: str, *, active: bool, now: datetime) -> list[Write] | None:
+        """The actions that switch a coupon off or on as long as no order carries it; none are needed when it stands so
+        already. None when it has been used."""
+        coupon = self.require(code)
+        if self.used(coupon):
+            return None
+        if coupon.active is active:
+            return []
+        return self._rewriting(coupon, replace(coupon, active=active), "system", now, condition="used = :none")
+
+    def _rewriting(
+        self, before: Coupon, after: Coupon, actor: str, now: datetime, *, condition: str | None = None
+    ) -> list[Write]:
         pk, version = coupon_key(before.code), before.version + 1
         told = {**coupon_to_item(replace(after, version=version)), "by": actor, "at": to_text(now)}
         item = {"pk": pk, "sk": "COUPON", "entity": "coupon", **told}
-        seen = {":seen": before.version}
+        seen, none = {":seen": before.version}, {":none": 0} if condition else {}
         return [
             self.table.put("coupon", item, "version = :seen", values=seen),
             *(
-                self.table.update("uses", (pk, _uses(stripe)), "SET version = :next", values={":next": version})
+                self.table.update(
+                    "uses", (pk, _uses(stripe)), "SET version = :next", condition, values={":next": version, **none}
+                )
                 for stripe in range(_stripes(before))
             ),
         ]
@@ -254,13 +268,13 @@ def faces(coupon: Coupon, person: str, order: Order) -> Iterator[str]:
     the address that it goes to. Digests of the coupon's own: nobody can tell from them who it was, or that the same
     person used another."""
     if coupon.per_customer:
-        yield _face("person", coupon.code, person)
+        yield face("person", coupon.code, person)
         if mailbox := mailbox_of(order.customer.get("email", "")):
-            yield _face("mailbox", coupon.code, mailbox)
+            yield face("mailbox", coupon.code, mailbox)
         if phone := phone_of(order.customer.get("phone", "")):
-            yield _face("phone", coupon.code, phone)
+            yield face("phone", coupon.code, phone)
     if _per_address(coupon):
-        yield _face("place", coupon.code, place_of(order.address))
+        yield face("place", coupon.code, place_of(order.address))
 
 
 def mailbox_of(email: str) -> str:
@@ -289,7 +303,8 @@ def place_of(address: Mapping[str, str]) -> str:
     return f"{address['country']}|{postcode}|{street}"
 
 
-def _face(kind: str, code: str, value: str) -> str:
+def face(kind: str, code: str, value: str) -> str:
+    """The key under which something is counted by what a person is known again by; ``code`` is what is counted."""
     return f"BY#{kind}#{hashlib.blake2s(f'{code}|{value}'.encode(), digest_size=12).hexdigest()}"
 
 

@@ -216,6 +216,12 @@ class EditOrders:
             if sku not in products or products[sku].currency != order.currency
         ]
         wrong += [("lines", f"there is no line {line}") for line in edit.lines if line > len(order.lines)]
+        given = {reward.line for reward in order.rewards}
+        wrong += [
+            ("lines", f"line {line} is a gift: there is one of it")
+            for line, units in edit.lines.items()
+            if line in given and units > 1
+        ]
         if wrong:
             raise errors.InvalidRequest("See errors for what to change.", fields=wrong)
         return products
@@ -278,7 +284,7 @@ def edited(order: Order, edit: Edit, products: Mapping[str, Product]) -> Order:
         product = products[sku]
         tax = pricing.tax_on(product.price * units, country)
         lines.append(Line(len(lines) + 1, sku, units, product.price, tax=tax, parts=product.kit))
-    if not any(line.open for line in lines):
+    if not any(line.open for line in replace(order, lines=tuple(lines)).bought):
         raise errors.InvalidRequest(
             "See errors for what to change.", fields=[("lines", "nothing would be left: cancel the order")]
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from oms.customers import rewards
 from oms.fulfillment.pausing import begun_anew, held
 from oms.fulfillment.putbacks import put_back
 from oms.fulfillment.shipments import cancellation, change_with_shipments, knows_carrier, shipment_from_item
@@ -166,7 +167,8 @@ class EndOrders:
             if wrong:
                 raise errors.InvalidRequest("See errors for what to change.", fields=wrong)
             inbox = [self.orders.inbox("cancel-lines", once, now)]
-            everything = all(line.open == wanted.get(line.number, 0) for line in order.lines)
+            # Nobody is sent a gift alone.
+            everything = all(line.open == wanted.get(line.number, 0) for line in order.bought)
             if everything and not any(line.shipped for line in order.lines):
                 event = Event("OrderCancelled", actor, reason)
                 change = self._death(order, Status.CANCELLED, event, reason)
@@ -209,7 +211,7 @@ class EndOrders:
         if order.exchange_of:
             after = after.with_effects(Effect.RETURN_CREDIT)
         after, refund = request_refund(self.orders.table, after, order.payment.captured, reason, now)
-        gives += give_back(self.orders.table, order.coupons)
+        gives += [*give_back(self.orders.table, order.coupons), *rewards.give_back(self.orders.table, order)]
         return Change(replace(after, holds={}), event, [*gives, *stops, *refund])
 
     def _end(self, order_id: str, decide: Callable[[Order], Change | None], metric: str | None) -> Order:

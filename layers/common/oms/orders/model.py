@@ -191,6 +191,15 @@ class Redeemed:
 
 
 @dataclass(frozen=True, slots=True)
+class Rewarded:
+    """A reward that came with an order as a gift: whose it is, for which milestone, and on which line."""
+
+    customer_id: str
+    milestone: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """One order. ``version`` counts its changes and numbers its history."""
 
@@ -252,6 +261,8 @@ class Order:
     """When it was sold by the clock of a till that tells us later; ``placed_at`` is always ours."""
     coupons: tuple[Redeemed, ...] = ()
     """As they were redeemed; an order that ended before anything left has given them back."""
+    rewards: tuple[Rewarded, ...] = ()
+    """Gifts that were earned before; they wait for another order when this one ends before anything left."""
     chunks: int = 0
     """Into how many reservations a very large order's stock was split; 0 when it was taken with the order."""
     committed: bool = True
@@ -259,6 +270,12 @@ class Order:
     version: int = 0
     head: bytes = b""
     """The hash of the latest event."""
+
+    @property
+    def bought(self) -> tuple[Line, ...]:
+        """The lines without those of gifts."""
+        given = {reward.line for reward in self.rewards}
+        return tuple(line for line in self.lines if line.number not in given)
 
     def moved_to(self, status: Status) -> Order:
         """The order in another state. Raises ``IllegalTransition``."""

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from oms.customers.giving import GiveGifts
 from oms.inventory.model import Product
 from oms.inventory.store import DynamoInventory
 from oms.orders import pricing, priority
@@ -71,6 +72,7 @@ class PlaceOrders:
     unpaid_expiry: timedelta
     token_life: timedelta
     coupons: CouponBook
+    gifts: GiveGifts
     priority_rules: Callable[[], priority.Rules]
     orders_of: Callable[[str], int | None]
     """How many orders the person behind a customer id has made; None when that is not known."""
@@ -156,7 +158,10 @@ class PlaceOrders:
             promised_for=form.deliver_by or "",
         )
         try:
-            order = self.coupons.place(order, form.codes, now, partial(self._reserve, products=products, now=now))
+            reserve = partial(self._reserve, now=now)
+            order = self.coupons.place(
+                order, form.codes, now, lambda taken, writes: self.gifts.place(taken, writes, products, now, reserve)
+            )
         except errors.OutOfStock:
             telemetry.count("OrdersRefused")
             raise
@@ -164,7 +169,7 @@ class PlaceOrders:
         return order
 
     def _reserve(
-        self, order: Order, writes: tuple[Write, ...], *, products: Mapping[str, Product], now: datetime
+        self, order: Order, writes: tuple[Write, ...], products: Mapping[str, Product], *, now: datetime
     ) -> Order:
         if not order.totals.total:
             # Nothing is to be paid, so nothing is waited for.
@@ -434,6 +439,8 @@ def first_facts(order: Order) -> dict[str, Any]:
         "total": order.totals.total,
         "currency": order.currency,
     }
+    if order.rewards:
+        facts["gifts"] = [order.lines[each.line - 1].sku for each in order.rewards]
     if order.coupons:
         facts["coupons"] = [each.code for each in order.coupons]
     if order.external_id:

@@ -3,60 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from oms.orders.model import Order
 from oms.orders.priority import CODES, Rules, rated
 from oms.orders.store import DynamoOrders
-from oms.runtime import errors
-from oms.runtime.clock import Clock, to_text
-from oms.runtime.dynamo import ConditionsFailed, Item, Table
+from oms.runtime import rules as kept
+from oms.runtime.dynamo import Item, Table
 
-_PK, _CURRENT = "PRIORITY", "RULES"
-_FRESH_FOR = timedelta(seconds=60)
+_KIND = "PRIORITY"
 
 
 def current_rules(table: Table) -> Rules:
     """The rules as they are now; what is usual if nobody wrote any."""
-    item = table.get(_PK, _CURRENT)
+    item = kept.current(table, _KIND)
     return rules_from_item(item) if item else Rules()
 
 
 def put_rules(table: Table, rules: Rules, *, actor: str, now: datetime) -> Rules:
-    """Replace version ``rules.version`` by these rules; their version is the next one, and the old ones stay readable.
-    Raises ``Conflict`` when somebody replaced them first."""
+    """Replace version ``rules.version`` by these rules. Orders that were rated by others say by which.
+    Raises ``Conflict``."""
     after = replace(rules, version=rules.version + 1)
-    told = {**rules_to_item(after), "entity": "priority_rules", "by": actor, "at": to_text(now)}
-    condition = "version = :seen" if rules.version else "attribute_not_exists(pk)"
-    values = {":seen": rules.version} if rules.version else None
-    try:
-        table.transact(
-            [
-                table.put("rules", {"pk": _PK, "sk": _CURRENT, **told}, condition, values=values),
-                table.put("version", {"pk": _PK, "sk": f"VERSION#{after.version:06d}", **told}),
-            ]
-        )
-    except ConditionsFailed:
-        raise errors.Conflict("Somebody changed the rules in between: read them again.") from None
+    kept.put(table, _KIND, "priority_rules", rules_to_item(after), seen=rules.version, actor=actor, now=now)
     return after
-
-
-@dataclass(slots=True)
-class RulesAtHand:
-    """The current rules for somebody who asks at every order: up to a minute old. Orders that were rated by rules which
-    have just been replaced say by which."""
-
-    table: Table
-    clock: Clock
-    _read: tuple[datetime, Rules] | None = field(default=None, repr=False)
-
-    def __call__(self) -> Rules:
-        now = self.clock()
-        if self._read is None or not self._read[0] <= now < self._read[0] + _FRESH_FOR:
-            self._read = (now, current_rules(self.table))
-        return self._read[1]
 
 
 def rules_to_item(rules: Rules) -> Item:

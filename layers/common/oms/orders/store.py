@@ -21,6 +21,7 @@ from oms.orders.model import (
     Order,
     Payment,
     Redeemed,
+    Rewarded,
     Status,
     Totals,
     home_seed,
@@ -356,6 +357,7 @@ def order_to_item(order: Order, now: datetime) -> Item:
         "coupons": [
             [each.code, each.discount, each.shipping, each.stripe, list(each.counted)] for each in order.coupons
         ],
+        "rewards": [[each.customer_id, each.milestone, each.line] for each in order.rewards],
         "chunks": order.chunks,
     }
     item.update({key: value for key, value in optional.items() if value})
@@ -426,6 +428,7 @@ def order_from_item(item: Item) -> Order:
         counter=item.get("counter", ""),
         taken_at=item.get("taken_at", ""),
         coupons=tuple(map(_redeemed_from_item, item.get("coupons", []))),
+        rewards=tuple(Rewarded(*told) for told in item.get("rewards", [])),
         chunks=item.get("chunks", 0),
         committed=item.get("committed", True),
         version=item["version"],

@@ -18,6 +18,7 @@ from oms.runtime.dynamo import Item
 _MAILS: Mapping[str, str] = {
     "confirmed": "that the order is confirmed",
     "payment_failed": "that the payment failed",
+    "reward_earned": "word of a reward",
     "payment_link": "the link by which to pay",
     "expired": "that the order has expired",
     "lines_cancelled": "that part of the order was cancelled",

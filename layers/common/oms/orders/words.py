@@ -247,6 +247,8 @@ SENTENCES: Mapping[str, Maker] = {
         f"{told.who} changed the address (to {told.get('country')})"
         + ("; packed boxes are packed anew." if told.get("repacked") else ".")
     ),
+    "RewardEarned": lambda told: f"The customer earned a reward: {told.get('coupon') or told.get('sku')} ({told.why}).",
+    "RewardWithdrawn": lambda told: f"A reward that was not used was taken back ({told.why}).",
     "StockReleased": lambda told: "The units of the order went back on sale.",
     "PersonErased": lambda told: "The customer's name, address and words were erased, as they have the right to ask.",
     # ---- money

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from oms.customers.rewards import given_again
 from oms.inventory.model import home_stripe, spread
 from oms.inventory.store import DynamoInventory
 from oms.orders.coupon_book import redeemed_again
@@ -212,12 +213,13 @@ class ApplyPayments:
                 return self._give_back(order, fact, surplus, "paid twice", event, writes, now)
             return Change(order, event, writes)
         if order.status is Status.EXPIRED:
-            takes = None if fact.amount != order.totals.total else self._retake(order, now)
+            revived, gifts = given_again(self.orders.table, order)
+            takes = None if fact.amount != order.totals.total else self._retake(revived, now)
             coupons = None if takes is None else redeemed_again(self.orders.table, order)
             if takes is not None and coupons is not None:
-                again = order.moved_to(Status.CONFIRMED).without_effect(Effect.CANCEL_INTENT)
+                again = revived.moved_to(Status.CONFIRMED).without_effect(Effect.CANCEL_INTENT)
                 event = replace(event, data={**data, "stock": "taken again"})
-                return Change(again.with_effects(Effect.START_FULFILLMENT), event, [*writes, *takes, *coupons])
+                return Change(again.with_effects(Effect.START_FULFILLMENT), event, [*writes, *takes, *coupons, *gifts])
             return self._give_back(
                 order, fact, came, "the order had expired and its stock or its coupon was gone", event, writes, now
             )
