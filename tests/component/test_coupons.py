@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from oms.orders.coupons import Coupon
+from oms.orders.editing import Edit
 from oms.orders.forms import PlaceOrderForm
 from oms.orders.placing import customer_id_for
 from oms.runtime import errors
@@ -337,3 +338,21 @@ def test_terms_that_do_not_fit_are_refused(shop: Shop, wrong: dict[str, Any]) ->
 @pytest.mark.parametrize("route", ["POST /coupons", "PATCH /coupons/{code}"])
 def test_agents_do_not_make_coupons(shop: Shop, route: str) -> None:
     assert ask(shop, route, {}, group="agent", path={"code": "X"}).status == 403
+
+
+def test_an_edit_keeps_the_discount_and_what_is_taken_out_gives_back_what_was_paid_for_it(stocked: Shop) -> None:
+    floor = Floor(stocked)
+    offer(stocked, limit=1)
+    placed = buy(stocked, "TEN", "order-0001", ("SHIRT", 2), ("MUG", 1))
+    stocked.pay(placed)
+    stocked.deliver_all()
+    floor.settle()
+    order_id = placed.body["order_id"]
+    whole = stocked.app.orders.require(order_id)
+    edit = Edit({1: 1}, {"MUG": 1}, None)
+    shown = stocked.app.editing.preview(order_id, edit)
+    assert (shown["due"], shown["refund"]) == (0, PRICE + -whole.lines[0].discount // 2 - 700)
+    stocked.app.editing.confirm(order_id, edit, shown["preview"], actor="staff:kim", key="edit-0001")
+    edited = stocked.app.orders.require(order_id)
+    assert [line.discount for line in edited.lines] == [line.discount for line in whole.lines] + [0]
+    assert (edited.totals.discount, edited.coupons, used(stocked)) == (whole.totals.discount, whole.coupons, 1)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from oms.fulfillment import shipments as parcels
 from oms.fulfillment import walks
 from oms.messages.kinds import CHANNELS_THAT_TELL, KINDS, TOO_LATE, due_messages
-from oms.orders import history, returning
+from oms.orders import history, pricing, returning
 from oms.orders.model import NEXT, OPEN, Status
 from oms.orders.refunds import STILL_DUE
 from oms.orders.returning import return_from_item
@@ -603,7 +603,7 @@ def paid_before_confirmed(books: Books, changes: list[Change]) -> None:
         shipped = sum(line.shipped for line in order.lines)
         before = sum(line.shipped for line in order_from_item(change.old).lines) if change.old else 0
         if shipped > before:
-            owed = sum(line.unit_price * line.shipped for line in order.lines)
+            owed = sum(pricing.value_of(line, line.shipped, line.cancelled) for line in order.lines)
             require(
                 order.payment.settled >= owed, "paid_before_confirmed", f"{change.key[0]}: {order.payment} for {owed}"
             )
