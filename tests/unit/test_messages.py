@@ -84,7 +84,7 @@ def test_each_parcel_is_told_by_itself() -> None:
 
 
 def test_a_declined_card_is_told_after_a_while_and_only_while_the_order_can_still_be_paid() -> None:
-    events, unpaid = happened("OrderPlaced", "PaymentFailed"), Payment("failed", "stripe")
+    events, unpaid = happened("OrderPlaced", "PaymentFailed", status="placed"), Payment("failed", "stripe")
     order = an_order(Status.PLACED, payment=unpaid)
     assert due(order, events) == []
     assert due(order, events, NOW + timedelta(minutes=6)) == [("payment_failed", "order")]
