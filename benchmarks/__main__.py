@@ -14,11 +14,11 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from benchmarks import bill, bursts, growth, hot_sku, imports, machine, placing, planning, startup, throughput
+from benchmarks import bill, bursts, floor, growth, hot_sku, imports, machine, placing, planning, startup, throughput
 from benchmarks.report import Progress
 
 RESULTS = Path(__file__).with_name("results.md")
-SECTIONS = ("startup", "placing", "bill", "throughput", "bursts", "hot_sku", "growth", "imports", "planning")
+SECTIONS = ("startup", "placing", "bill", "throughput", "bursts", "hot_sku", "growth", "imports", "planning", "floor")
 """In the order of the report."""
 
 
@@ -70,6 +70,7 @@ def _sections(progress: Progress, *, quick: bool) -> dict[str, Callable[[], str]
         "growth": lambda: growth.render(growth.measure(progress, (100, 1_000) if quick else growth.SIZES)),
         "imports": lambda: imports.render(imports.measure(progress, 500 if quick else imports.ROWS)),
         "planning": lambda: planning.render(planning.measure(progress, (100, 1_000) if quick else planning.SIZES)),
+        "floor": lambda: floor.render(floor.measure(progress, 6 if quick else floor.ORDERS)),
     }
 
 
