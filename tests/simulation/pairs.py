@@ -778,6 +778,7 @@ PAIRS = (
         lambda s: bought(s, _SAM, _SAM),
         (keep(0), keep(1)),
         lambda s: _counted(s, 2),
+        long=True,
     ),
     Pair(
         "keep ‖ join of its customer",
