@@ -214,3 +214,24 @@ def test_a_draft_that_was_saved_meanwhile_is_not_placed_as_it_was(store: Shop, m
     assert (others[0].status, mine.status) == (200, 412)
     assert store.available() == 15
     assert place(store, saved, staff=OPS).body["total"] == 500 + 599
+
+
+@pytest.mark.parametrize("lost", ["before", "after"])
+def test_a_placing_that_died_is_finished_by_the_repeat(store: Shop, lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = open_draft(store, draft())
+    table = type(store.app.orders.table)
+    transact = table.transact
+
+    def dies(self: Any, writes: Any, **told: Any) -> None:
+        if lost == "after":
+            transact(self, writes, **told)
+        raise RuntimeError("the process is gone")
+
+    monkeypatch.setattr(table, "transact", dies)
+    assert place(store, saved).status == 500
+    monkeypatch.undo()
+    assert ask(store, "GET", saved).status == (200 if lost == "before" else 404), (
+        "it ends with the order, or not at all"
+    )
+    assert place(store, saved).status == 201
+    assert store.available() == 13

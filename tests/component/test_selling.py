@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -217,6 +218,11 @@ class TestWhatATillCharged:
         (case,) = cases.body["cases"]
         assert case["data"]["by"] == "staff:till-3"
 
+    def test_a_price_that_was_charged_waits_for_somebody_in_the_work_list(self, store: Shop) -> None:
+        sell(store, over_the_counter(charged_total=3500))
+        (work,) = store.call("customer_service.api", "GET /work", staff=OPS).body["work"]
+        assert (work["kind"], work["what"]) == ("case", "A till charged 3500 where our price is 3998.")
+
     def test_what_was_charged_by_our_prices_is_nobodys_case(self, store: Shop) -> None:
         sold = sell(store, over_the_counter(charged_total=3998))
         assert sold.body["our_total"] is None
@@ -253,6 +259,12 @@ class TestByPhone:
         store.sweep()
         assert (order_of(store, placed).status, store.available()) == (Status.EXPIRED, 15)
         assert "payment_link" not in mails(store, placed)
+
+    def test_money_of_a_link_is_taken_as_the_shop_takes_it(self, store: Shop) -> None:
+        placing = replace(store.app.placing, capture_mode="on_shipment")
+        store.app.selling = replace(store.app.selling, placing=placing)
+        placed = sell(store, by_phone(payment={"method": "card_link"}), staff=AGENT)
+        assert order_of(store, placed).payment.capture == "on_shipment"
 
     def test_money_that_is_taken_later_confirms_the_order_once(self, store: Shop) -> None:
         placed = sell(store, by_phone(payment={"method": "card_link"}), staff=AGENT)
