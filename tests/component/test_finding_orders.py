@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import pytest
 
+from local.customers import rebuild
 from oms.channels.port import PersonDemand
 from oms.orders.finding import Term, asked, by_name
 from oms.orders.model import Event, Order
@@ -17,7 +19,7 @@ from tests.component.test_channels import buys, on_sale
 from tests.component.test_customers import buy, kept
 from tests.component.test_shipping import shipped
 from tests.support.floor import Floor
-from tests.support.shop import STAFF_CLAIMS, Answer, Shop, checkout
+from tests.support.shop import STAFF_CLAIMS, Answer, Context, Shop, checkout
 
 ADA = {"email": "ada@example.com", "name": "Ada Byron", "phone": "+1 (503) 555-0100"}
 
@@ -140,6 +142,20 @@ def test_messages_twice_or_late_change_nothing(shop: Shop) -> None:
     kept(shop, order, order)
     shop.app.finding.note_card("evt_none", {"id": "ch_none", "order_id": "", "last4": "4242", "created": 0})
     assert entries(shop) == before
+
+
+def test_a_rebuild_from_the_orders_finds_them_again_and_counts_no_touch_twice(shop: Shop) -> None:
+    order = adas(shop)
+    before, touched = entries(shop), shop.app.orders.parts(order.body["order_id"], "TOUCHES")
+    table = shop.app.orders.table
+    for item in before:
+        if item["entity"] != "card":
+            table.client.delete_item(TableName=table.name, Key=table.key(item["pk"], item["sk"]))
+    assert found(shop, q="ada@example.com") == []
+    for _ in range(2):
+        rebuild(lambda at: import_module("functions.customer_service.keep").handler(at or {}, Context()))
+    assert entries(shop) == before
+    assert shop.app.orders.parts(order.body["order_id"], "TOUCHES") == touched
 
 
 def erase(shop: Shop, order: Answer) -> None:

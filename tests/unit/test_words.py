@@ -104,4 +104,13 @@ def test_sentences_show_money_titles_parcels_and_carriers(order: Order) -> None:
         tell("OrderHeld", "staff:sam", "odd address", hold="address", owner="risk")
         == "sam put an address hold on the order, for risk to decide. Reason: odd address."
     )
+    waits = {"SHIRT": {"units": 1, "expected_at": ""}}
+    assert (
+        tell("OrderPlaced", "customer", "POST /orders", units=2, total=4597, backordered=waits)
+        == "The customer ordered 2 units for $45.97 through the web shop. 1 × Blue shirt had to be waited for."
+    )
+    by_phone = Told(
+        {"type": "OrderPlaced", "actor": "staff:sam", "cause": "", "data": {}}, replace(order, channel="phone")
+    )
+    assert sentence(by_phone) == "sam took an order of the goods by phone."
     assert tell("SomethingQuiteNew") == "Something quite new (the system)."

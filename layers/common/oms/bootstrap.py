@@ -600,7 +600,11 @@ class App:
     def rebuilding_people(self) -> RebuildPeople:
         from oms.customers.rebuilding import RebuildPeople
 
-        return RebuildPeople(self.orders, self.keeping, self.clock)
+        def beside(order_id: str) -> None:
+            self.finding.keep(order_id, again=True)
+            self.touches.keep(order_id)
+
+        return RebuildPeople(self.orders, self.keeping, self.clock, beside)
 
     @cached_property
     def changing_people(self) -> ChangePeople:

@@ -33,6 +33,8 @@ class RebuildPeople:
     orders: DynamoOrders
     keeping: KeepPeople
     clock: Clock
+    beside: Callable[[str], None]
+    """Puts right what else the stream keeps of an order."""
 
     def go_on(self, told: dict[str, Any], time_left: Callable[[], float]) -> dict[str, Any]:
         """One run from where ``told`` says, ``{}`` for the beginning, with so many seconds left.
@@ -60,6 +62,7 @@ class RebuildPeople:
             for found in placed:
                 counted["orders"] += 1
                 counted["orders_differed"] += self.keeping.keep(found[1], again=True)
+                self.beside(found[1])
                 yield {**at, "month": number, "after": "#".join(found)}
             after = ""
             yield {**at, "month": number + 1, "after": ""}

@@ -395,7 +395,7 @@ def _outcome(attempt: Attempt, groups: frozenset[str]) -> _Outcome:
         attempt.run()
     except Rehearsed as rehearsed:
         if rehearsed.change is None:
-            return _Outcome(False, code="nothing_to_do", detail="The order is there already.")
+            return _Outcome(False, code="nothing_to_do", detail="That is done already.")
         return _Outcome(True, rehearsed.change)
     except errors.DomainError as refused:
         told = problem(refused, "").payload

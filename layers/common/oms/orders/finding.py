@@ -146,8 +146,11 @@ class FindOrders:
             seen = table.get(*_found_key(order_id))
             if seen and (seen["version"] > order.version or (seen["version"] == order.version and not again)):
                 return
+            found, *changes = self._writes(order, seen, self._terms(order), order.version)
+            if seen and seen["version"] == order.version and not changes:
+                return
             try:
-                table.transact(self._writes(order, seen, self._terms(order), order.version))
+                table.transact([found, *changes])
             except ConditionsFailed:
                 table.back_off(attempt)
                 continue

@@ -127,7 +127,8 @@ def _event(event: Item, order: Order, words: str, note: Item | None, private: bo
         words,
         number=event["n"],
         what=event["type"],
-        why=event["cause"],
+        # What a person gave as the reason; of the rest the cause is a word of the machine's own.
+        why=event["cause"] if "Reason: " in words else None,
         text=text,
     )
 
@@ -145,7 +146,7 @@ def _sighting(sighting: Item, carriers: Mapping[int, str]) -> dict[str, Any]:
     number = int(sighting["sk"].split("#")[1])
     carrier = carriers.get(number, "").partition(" ")[0] or "the carrier"
     status = sighting["status"].replace("_", " ")
-    detail = f" ({sighting['detail']})" if sighting.get("detail") else ""
+    detail = f" ({sighting['detail'].replace('_', ' ')})" if sighting.get("detail") else ""
     words = f"{begun(carrier)} saw parcel {number}: {status}{detail}."
     return _entry(
         "sighting", sighting["at"], f"carrier:{carrier}", named(carrier), words, what=sighting["status"], why=None

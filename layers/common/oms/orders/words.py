@@ -29,6 +29,7 @@ _NAMES: Mapping[str, str] = {
     "system": "the system",
     "customer": "the customer",
 }
+_OVER: Mapping[str, str] = {"phone": "by phone", "pos": "over the counter"}
 _ENGLISH = language("en")
 
 
@@ -133,7 +134,12 @@ def _placed(told: Told) -> str:
     units = told.get("units")
     size = f"{units} unit{'' if units == 1 else 's'} for {told.money('total')}" if units else "the goods"
     number = f", as order {told.get('external_id')}" if told.get("external_id") else ""
-    return f"{told.who} ordered {size} through {named(told.order.channel)}{number}."
+    later: Mapping[str, Any] = told.get("backordered") or {}
+    waits = ", ".join(f"{each['units']} × {told.titles.get(sku, sku)}" for sku, each in later.items())
+    rest = f" {waits} had to be waited for." if waits else ""
+    if told.event["actor"].startswith("staff:"):
+        return f"{told.who} took an order of {size} {_OVER.get(told.order.channel, 'for the customer')}.{rest}"
+    return f"{told.who} ordered {size} through {named(told.order.channel)}{number}.{rest}"
 
 
 def _captured(told: Told) -> str:

@@ -219,7 +219,7 @@ def hold_step(order_id: str, kind: str, reason: str) -> Step:
 
 def _trouble(item: Item) -> Work:
     shipment_id = item["shipment_id"]
-    detail = f" ({item['detail']})" if item["detail"] else ""
+    detail = f" ({item['detail'].replace('_', ' ')})" if item["detail"] else ""
     return Work(
         "parcel",
         shipment_id,
