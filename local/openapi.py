@@ -17,6 +17,7 @@ from pydantic.json_schema import models_json_schema
 
 from oms.customers.forms import ChangeCustomerForm, MergeForm
 from oms.customers.reward_forms import RewardRulesForm
+from oms.customers.segment_forms import PreviewForm, SegmentForm
 from oms.fulfillment.carrier import TrackingStatus
 from oms.fulfillment.forms import (
     CartonsForm,
@@ -394,6 +395,14 @@ _ORDER_SUMMARY: Mapping[str, Schema] = {
     "priority": _PRIORITY,
     "holds": _list(TEXT),
 }
+_SEGMENT: dict[str, Schema] = {
+    "name": TEXT,
+    "conditions": _ref("ConditionForm"),
+    "version": COUNT,
+    "changed_by": TEXT,
+    "changed_at": TIME,
+}
+_SEGMENT_COUNT = _object({"people": COUNT, "looked_at": COUNT, "complete": FLAG})
 
 ANSWERS: dict[str, Schema] = {
     "Problem": {
@@ -719,7 +728,9 @@ ANSWERS: dict[str, Schema] = {
     "Message": _MESSAGE,
     "Messages": _object({"order_id": TEXT, "messages": _list(_ref("Message"))}),
     "Customer": _CUSTOMER,
-    "Customers": _object({"customers": _list(_object(_FOUND_CUSTOMER))}),
+    "Customers": _object(
+        {"customers": _list(_object(_FOUND_CUSTOMER))}, {"count": _SEGMENT_COUNT, "next_cursor": _or_null(TEXT)}
+    ),
     "CustomerMerge": _object(
         {
             "merge_id": TEXT,
@@ -734,6 +745,9 @@ ANSWERS: dict[str, Schema] = {
             "undone_by": _or_null(TEXT),
         }
     ),
+    "Segment": _object(_SEGMENT),
+    "Segments": _object({"segments": _list(_ref("Segment")), "next_cursor": _or_null(TEXT)}),
+    "SegmentPreview": _object({"count": _SEGMENT_COUNT, "customers": _list(_object(_FOUND_CUSTOMER))}),
     "MessagePreferences": _object({"off": _list(TEXT), "marketing": {"type": "boolean"}}),
     "Subscription": _object(
         _SUBSCRIPTION,
@@ -1598,10 +1612,22 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation(
         "GET /customers",
-        "Find customers as you type: beginnings of names, of an e-mail, a phone or a postcode",
+        "Find customers as you type (beginnings of names, of an e-mail, a phone or a postcode), or list a segment's",
         "agent ops pos",
         "Customers",
-        query=("q",),
+        query=("q", "segment", "cursor"),
+    ),
+    Operation("PUT /segments/{name}", "Save a segment", "ops", "Segment", 200, SegmentForm, problems=(412, 422)),
+    Operation("GET /segments/{name}", "A segment", "agent ops pos", "Segment"),
+    Operation("DELETE /segments/{name}", "Forget a segment", "ops", "Deleted"),
+    Operation("GET /segments", "The segments", "agent ops pos", "Segments", query=("cursor",)),
+    Operation(
+        "POST /segments/preview",
+        "Count whom conditions choose, and show the first of them",
+        "agent ops pos",
+        "SegmentPreview",
+        200,
+        PreviewForm,
     ),
     Operation("GET /customers/{id}", "A customer over all channels", "agent ops pos", "Customer"),
     Operation("GET /customers/{id}/rewards", "What a customer has earned", "agent ops pos", "Rewards"),

@@ -1,7 +1,8 @@
-"""Customers: who they are over all channels, how urgent their orders are, and the coupons that they are given."""
+"""Customers: who they are over all channels, segments of them, how urgent their orders are, and their coupons."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from oms.bootstrap import app
@@ -9,13 +10,15 @@ from oms.customers import rewards
 from oms.customers.forms import ChangeCustomerForm, MergeForm
 from oms.customers.joining import merge_view
 from oms.customers.reward_forms import RewardRulesForm
-from oms.customers.views import found_view, person_view
+from oms.customers.segment_book import count_view, page_view, segment_view
+from oms.customers.segment_forms import NAME_PATTERN, PreviewForm, SegmentForm
+from oms.customers.views import found_view, person_view, summary
 from oms.orders.coupon_book import coupon_view
 from oms.orders.coupon_forms import CouponForm, CouponTermsForm
 from oms.orders.listing import list_orders
 from oms.orders.priority_forms import PriorityRehearsalForm, PriorityRulesForm
 from oms.orders.priority_rules import current_rules, put_rules, rehearse, rules_to_item
-from oms.runtime.http import ApiRequest, ApiResponse, dispatch
+from oms.runtime.http import ApiRequest, ApiResponse, dispatch, field_problem
 from oms.runtime.telemetry import entry_point
 
 STAFF = ("agent", "warehouse", "ops", "pos")
@@ -23,8 +26,11 @@ AGENTS = ("agent", "ops", "pos")
 
 
 def find(request: ApiRequest) -> ApiResponse:
-    """Find customers as somebody types."""
+    """Find customers as somebody types, or list those of a segment; its first page also tells how many they are."""
     request.require_group(*AGENTS)
+    if name := request.query.get("segment", ""):
+        segment, cursor = app().segments.require(name), request.query.get("cursor", "")
+        return ApiResponse(200, page_view(app().segments.look(segment.condition, cursor, counting=not cursor), cursor))
     return ApiResponse(200, found_view(app().people, request.query.get("q", "")))
 
 
@@ -144,8 +150,53 @@ def rewards_of(request: ApiRequest) -> ApiResponse:
     return ApiResponse(200, {"rewards": [rewards.reward_view(reward) for reward in found]})
 
 
+def put_segment(request: ApiRequest) -> ApiResponse:
+    """Save a segment."""
+    request.require_group("ops")
+    name = request.path["name"]
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise field_problem([("name", "lower-case letters, digits and hyphens, 40 at most")])
+    condition = request.parse(SegmentForm).condition()
+    saved = app().segments.put(name, condition, request.actor, request.if_match())
+    return ApiResponse(200, segment_view(saved), {"etag": f'"{saved.version}"'})
+
+
+def get_segment(request: ApiRequest) -> ApiResponse:
+    """Show a segment."""
+    request.require_group(*AGENTS)
+    found = app().segments.require(request.path["name"])
+    return ApiResponse(200, segment_view(found), {"etag": f'"{found.version}"'})
+
+
+def delete_segment(request: ApiRequest) -> ApiResponse:
+    """Forget a segment."""
+    request.require_group("ops")
+    app().segments.delete(request.path["name"])
+    return ApiResponse(200, {"deleted": request.path["name"]})
+
+
+def list_segments(request: ApiRequest) -> ApiResponse:
+    """Show the segments by name."""
+    request.require_group(*AGENTS)
+    found, cursor = app().segments.all(request.query.get("cursor", ""))
+    return ApiResponse(200, {"segments": [segment_view(each) for each in found], "next_cursor": cursor})
+
+
+def preview_segment(request: ApiRequest) -> ApiResponse:
+    """Count whom conditions choose, and show the first of them; nothing is saved."""
+    request.require_group(*AGENTS)
+    form = request.parse(PreviewForm)
+    look = app().segments.look(form.condition(), show=form.show)
+    return ApiResponse(200, {"count": count_view(look), "customers": [summary(each) for each in look.shown]})
+
+
 ROUTES = {
     "GET /customers": find,
+    "PUT /segments/{name}": put_segment,
+    "GET /segments/{name}": get_segment,
+    "DELETE /segments/{name}": delete_segment,
+    "GET /segments": list_segments,
+    "POST /segments/preview": preview_segment,
     "GET /customers/{id}": read,
     "GET /customers/{id}/orders": orders,
     "PATCH /customers/{id}": change,

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from oms.customers.people import People
     from oms.customers.rebuilding import RebuildPeople
     from oms.customers.rewards import Rules as RewardRules
+    from oms.customers.segment_book import KeepSegments
     from oms.fulfillment.carrier import Carrier
     from oms.fulfillment.counter import CounterSales
     from oms.inventory.catalogue import Catalogue
@@ -611,6 +612,12 @@ class App:
         from oms.customers.changing import ChangePeople
 
         return ChangePeople(self.people, self.joining, self.clock)
+
+    @cached_property
+    def segments(self) -> KeepSegments:
+        from oms.customers.segment_book import KeepSegments
+
+        return KeepSegments(self.orders.table, self.people, self.clock)
 
     def queue_person_demand(self, channel: str, event_id: str) -> None:
         """Have a recorded demand carried out."""
