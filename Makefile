@@ -85,6 +85,7 @@ lock: $(INSTALLED)  ## pin the requirements anew: UPGRADE=1 takes newer versions
 	$(COMPILE) $(if $(UPGRADE),--upgrade) -o requirements-dev.txt requirements-dev.in
 	$(COMPILE) $(if $(UPGRADE),--upgrade) -c requirements-dev.txt -o requirements-uv.txt requirements-uv.in
 	$(COMPILE) $(if $(UPGRADE),--upgrade) -c requirements-dev.txt -o layers/common/requirements.txt layers/common/requirements.in
+	$(COMPILE) $(if $(UPGRADE),--upgrade) -c requirements-dev.txt -o layers/parquet/requirements.txt layers/parquet/requirements.in
 
 clean: down  ## forget everything that was built
 	@rm -rf local/.state .aws-sam .mypy_cache .pytest_cache .ruff_cache

@@ -12,6 +12,8 @@ on a cold cloud then all time out. So here:
 * a batch on SQS is allowed by the permission for one message, as on AWS; MiniStack asks for an action of its own
   (``sqs:SendMessageBatch``) that AWS does not know;
 * answering a task's token is allowed on the state machine, as on AWS; MiniStack asks for it on ``*``;
+* a table's export is allowed on the table and on the export, as on AWS, and writes the table's items into the bucket;
+  MiniStack asks for it on ``*`` and writes nothing;
 * an alarm over several metrics is created as one over the first of them; MiniStack knows no metric math, and no alarm
   fires here anyway.
 
@@ -21,7 +23,9 @@ Everything else, the evaluation of IAM policies included, is MiniStack's own.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -35,6 +39,7 @@ from typing import Any
 
 CONCURRENCY = int(os.environ.get("OMS_LAMBDA_CONCURRENCY", "16"))
 
+_ABOUT_EXPORTS = (".ExportTableToPointInTime", ".DescribeExport")
 _unpacking = threading.Lock()
 
 
@@ -83,10 +88,26 @@ def _one_metric(alarm: Mapping[str, Any]) -> dict[str, Any]:
     return {**rest, **told["Metric"], "Period": told["Period"], "Statistic": "Maximum"}
 
 
+def _export_items(tables: Mapping[str, Any], put_object: Any, asked: Mapping[str, Any], answer: Any) -> None:
+    """Write a table's items where DynamoDB writes those of an export: lines of JSON, compressed."""
+    told = json.loads(answer[2]).get("ExportDescription")
+    if not told or told["ExportArn"] in _exported:
+        return
+    _exported.add(told["ExportArn"])
+    items = tables[asked["TableArn"].rpartition("/")[2]]["items"]
+    lines = [json.dumps({"Item": item}) + "\n" for of_partition in items.values() for item in of_partition.values()]
+    number = told["ExportArn"].rpartition("/")[2]
+    key = "/".join(filter(None, [asked.get("S3Prefix"), "AWSDynamoDB", number, "data", "items.json.gz"]))
+    put_object(asked["S3Bucket"], key, gzip.compress("".join(lines).encode()), {})
+
+
+_exported: set[str] = set()
+
+
 def main() -> None:
     from ministack import app
     from ministack.core import iam_actions, lambda_runtime
-    from ministack.services import apigateway, lambda_svc, stepfunctions
+    from ministack.services import apigateway, dynamodb, lambda_svc, s3, stepfunctions
     from ministack.services.cloudformation import provisioners
 
     lambda_runtime.zipfile = types.SimpleNamespace(
@@ -113,9 +134,21 @@ def main() -> None:
         if service == "states" and ".SendTask" in headers.get("x-amz-target", ""):
             # A token here does not know its state machine, but the stack has only one.
             return next(iter(stepfunctions._state_machines), resource)
+        if service == "dynamodb" and headers.get("x-amz-target", "").endswith(_ABOUT_EXPORTS):
+            asked = json.loads(rest[0])
+            return str(asked.get("TableArn") or asked["ExportArn"])
         return resource
 
     iam_actions.extract_resource_arn = resource_as_on_aws
+    export = dynamodb._export_table_to_point_in_time
+
+    def export_as_on_aws(asked: Mapping[str, Any]) -> Any:
+        answer = export(asked)
+        if answer[0] == 200:
+            _export_items(dynamodb._tables, s3._put_object, asked, answer)
+        return answer
+
+    dynamodb._export_table_to_point_in_time = export_as_on_aws
     alarm_record = provisioners._cw_metric_alarm_record
 
     def alarm_as_on_aws(name: str, properties: Mapping[str, Any]) -> Any:

@@ -45,7 +45,7 @@ def aws_environment(endpoint: str) -> dict[str, str]:
 
 
 def build(environment: Mapping[str, str]) -> bool:
-    """Build the layer and the template into ``BUILD``; False when neither changed since the last time."""
+    """Build the layers and the template into ``BUILD``; False when neither changed since the last time."""
     with _one_at_a_time():
         for cache in (ROOT / "functions").rglob("__pycache__"):
             shutil.rmtree(cache, ignore_errors=True)  # tests leave them; they would change the packages
@@ -92,8 +92,7 @@ def _sam(arguments: list[str], environment: Mapping[str, str]) -> None:
 
 def _digest_of_inputs() -> str:
     digest = hashlib.sha256(sys.version.encode())
-    layer = ROOT / "layers" / "common"
-    for path in [ROOT / "template.yaml", *sorted(layer.rglob("*"))]:
+    for path in [ROOT / "template.yaml", *sorted((ROOT / "layers").rglob("*"))]:
         if path.is_file() and path.suffix != ".pyc":
             digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

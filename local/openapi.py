@@ -17,7 +17,7 @@ from pydantic.json_schema import models_json_schema
 
 from oms.customers.forms import ChangeCustomerForm, MergeForm
 from oms.customers.reward_forms import RewardRulesForm
-from oms.customers.segment_forms import PreviewForm, SegmentForm
+from oms.customers.segment_forms import CampaignExportForm, PreviewForm, SegmentForm
 from oms.fulfillment.carrier import TrackingStatus
 from oms.fulfillment.forms import (
     CartonsForm,
@@ -743,6 +743,28 @@ ANSWERS: dict[str, Schema] = {
             "at": TIME,
             "undone_at": _or_null(TIME),
             "undone_by": _or_null(TEXT),
+        }
+    ),
+    "CampaignExport": _object(
+        {
+            "id": TEXT,
+            "status": {"enum": ["queued", "running", "composing", "completed", "outdated", "expired", "failed"]},
+            "purpose": {"enum": ["marketing", "analysis"]},
+            "format": {"enum": ["csv", "parquet", "dynamodb_json"]},
+            "how": {"enum": ["file", "table"]},
+            "segment": _or_null(TEXT),
+            "conditions": _ref("ConditionForm"),
+            "created_at": TIME,
+            "created_by": TEXT,
+            "expires_at": TIME,
+            "percent": COUNT,
+            "looked_at": COUNT,
+            "people": COUNT,
+            "left_out": _map(COUNT),
+            "checked_at": _or_null(TIME),
+            "detail": _or_null(TEXT),
+            "download": _or_null(_object({"method": TEXT, "url": TEXT})),
+            "table": _or_null(_object({"data": TEXT, "query": TEXT})),
         }
     ),
     "Segment": _object(_SEGMENT),
@@ -1617,6 +1639,17 @@ OPERATIONS: tuple[Operation, ...] = (
         "Customers",
         query=("q", "segment", "cursor"),
     ),
+    Operation(
+        "POST /campaigns/exports",
+        "Export the people of a segment as a file, or the whole table for Athena",
+        "ops",
+        "CampaignExport",
+        201,
+        CampaignExportForm,
+        key=True,
+        problems=(404,),
+    ),
+    Operation("GET /campaigns/exports/{id}", "How far an export is, and its file", "ops", "CampaignExport"),
     Operation("PUT /segments/{name}", "Save a segment", "ops", "Segment", 200, SegmentForm, problems=(412, 422)),
     Operation("GET /segments/{name}", "A segment", "agent ops pos", "Segment"),
     Operation("DELETE /segments/{name}", "Forget a segment", "ops", "Deleted"),

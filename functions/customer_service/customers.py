@@ -1,8 +1,9 @@
-"""Customers: who they are over all channels, segments of them, how urgent their orders are, and their coupons."""
+"""Customers: who they are over all channels, segments and exports of them, their orders' urgency, their coupons."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from oms.bootstrap import app
@@ -11,7 +12,8 @@ from oms.customers.forms import ChangeCustomerForm, MergeForm
 from oms.customers.joining import merge_view
 from oms.customers.reward_forms import RewardRulesForm
 from oms.customers.segment_book import count_view, page_view, segment_view
-from oms.customers.segment_forms import NAME_PATTERN, PreviewForm, SegmentForm
+from oms.customers.segment_forms import NAME_PATTERN, CampaignExportForm, PreviewForm, SegmentForm
+from oms.customers.segments import document_of
 from oms.customers.views import found_view, person_view, summary
 from oms.orders.coupon_book import coupon_view
 from oms.orders.coupon_forms import CouponForm, CouponTermsForm
@@ -190,7 +192,38 @@ def preview_segment(request: ApiRequest) -> ApiResponse:
     return ApiResponse(200, {"count": count_view(look), "customers": [summary(each) for each in look.shown]})
 
 
+def open_export(request: ApiRequest) -> ApiResponse:
+    """Export the people of a segment."""
+    request.require_group("ops")
+    form = request.parse(CampaignExportForm)
+
+    def conditions() -> Mapping[str, Any]:
+        if form.conditions:
+            return form.conditions.document()
+        return document_of(app().segments.require(form.segment or "").condition)
+
+    export = app().campaign_exports.open(
+        request.idempotency_key(),
+        request.actor,
+        purpose=form.purpose,
+        format=form.format,
+        how=form.how,
+        segment=form.segment or "",
+        conditions=conditions,
+        asked=form.model_dump(by_alias=True),
+    )
+    return ApiResponse(201, app().campaign_exports.view(export), {"location": f"/campaigns/exports/{export.export_id}"})
+
+
+def show_export(request: ApiRequest) -> ApiResponse:
+    """How far an export is, and a link to its file."""
+    request.require_group("ops")
+    return ApiResponse(200, app().campaign_exports.view(app().campaign_exports.require(request.path["id"])))
+
+
 ROUTES = {
+    "POST /campaigns/exports": open_export,
+    "GET /campaigns/exports/{id}": show_export,
     "GET /customers": find,
     "PUT /segments/{name}": put_segment,
     "GET /segments/{name}": get_segment,

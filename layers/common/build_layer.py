@@ -25,7 +25,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 LAMBDA_PYTHON = "3.13"
-LAMBDA_PLATFORM = "aarch64-manylinux2014"
+LAMBDA_PLATFORM = "aarch64-manylinux_2_28"
 
 AWS_SERVICES = {"dynamodb", "s3", "secretsmanager", "sesv2", "sqs", "stepfunctions"}
 ENDPOINT_PREFIXES = {"dynamodb", "email", "s3", "secretsmanager", "sqs", "states"}

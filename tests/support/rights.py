@@ -140,6 +140,13 @@ def _asked(
         case "dynamodb", "BatchGetItem" | "BatchWriteItem":
             for table in params["RequestItems"]:
                 yield f"dynamodb:{operation}", name(table)
+        case "dynamodb", "ExportTableToPointInTime":
+            yield f"dynamodb:{operation}", name(params["TableArn"])
+            for verb in ("PutObject", "PutObjectAcl", "AbortMultipartUpload"):
+                yield f"s3:{verb}", f"{name(params['S3Bucket'])}/{params['S3Prefix']}/AWSDynamoDB"
+        case "dynamodb", "DescribeExport":
+            table, _, number = params["ExportArn"].partition("/import/")  # what moto calls it
+            yield f"dynamodb:{operation}", f"{name(table)}/export/{number}"
         case "dynamodb", _:
             index = f"/index/{params['IndexName']}" if "IndexName" in params else ""
             yield f"dynamodb:{operation}", name(params["TableName"]) + index

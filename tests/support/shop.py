@@ -51,7 +51,7 @@ START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 API = "https://api.shop.test"
 QUEUES = (
     *("payment-work", "payment-events", "channel-events", "shipment-confirm"),
-    *("messages", "public-events", "deliveries", "catalogue-jobs", "customers"),
+    *("messages", "public-events", "deliveries", "catalogue-jobs", "customers", "campaign-exports"),
 )
 CHANNELS = ("etsy", "ebay", "shopify", "amazon", "webhook")
 STRIPE_SECRET = "whsec_test"
@@ -144,6 +144,8 @@ class Shop:
                 messages_queue_url=self.queues["messages"],
                 public_events_queue_url=self.queues["public-events"],
                 customers_queue_url=self.queues["customers"],
+                campaign_exports_queue_url=self.queues["campaign-exports"],
+                orders_table_arn=f"arn:aws:dynamodb:us-east-1:123456789012:table/{orders}",
                 deliveries_queue_url=self.queues["deliveries"],
                 sealing_secret_id="sealing",
                 mail_from="orders@shop.test",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import combinations_with_replacement, product
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from oms.customers.people import Profile
 from oms.customers.segment_forms import SegmentForm
-from oms.customers.segments import AGES, GAP, condition_of, document_of, matches, to_sql
+from oms.customers.segments import AGES, GAP, MONEY, condition_of, document_of, matches, to_sql
 from oms.runtime import errors
 from oms.runtime.clock import to_text
 from oms.runtime.http import checked
@@ -183,3 +184,33 @@ def test_sql_chooses_the_same_people(document: Any, people: list[Profile]) -> No
     with views(named) as database:
         chosen = [row[0] for row in database.execute(to_sql(condition, NOW))]
     assert chosen == [profile.person_id for profile in named if matches(condition, profile, NOW)]
+
+
+def test_sql_agrees_at_every_bound() -> None:
+    moments = [
+        NOW - timedelta(days=days, milliseconds=more)
+        for days, more in product(range(5), (-1, 0, 1))
+        if days or more >= 0
+    ]
+    people = [
+        a_profile(
+            person_id=f"{orders}-{number:03d}",
+            orders=orders,
+            cancelled=number % 3,
+            units=number % 5,
+            spent={"USD": number % 7} if number % 7 else {},
+            first_order_at=to_text(min(pair)) if orders else "",
+            last_order_at=to_text(max(pair)) if orders else "",
+        )
+        for orders in range(4)
+        for number, pair in enumerate(combinations_with_replacement(moments, 2))
+    ]
+    bounds = [{name: bound} for name in ("at_least", "at_most") for bound in range(5)]
+    numbers = ("orders", "cancelled_orders", "units", *AGES, GAP)
+    asked = [{"field": name, **bound} for name in numbers for bound in bounds]
+    asked += [{"field": name, "currency": "USD", **bound} for name in MONEY for bound in bounds]
+    with views(people) as database:
+        for document in asked:
+            condition = condition_of(document)
+            chosen = [row[0] for row in database.execute(to_sql(condition, NOW))]
+            assert chosen == [person.person_id for person in people if matches(condition, person, NOW)], document

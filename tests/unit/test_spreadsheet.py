@@ -13,7 +13,8 @@ from hypothesis import strategies as some
 from oms.inventory.catalogue import document, product_of
 from oms.inventory.forms import ProductForm
 from oms.inventory.rows import FileUnreadable, Lines, csv_records, header_of, json_records
-from oms.inventory.spreadsheet import COLUMNS, CellsWrong, cells_of, line_of, neutral, plain, with_cells
+from oms.inventory.spreadsheet import COLUMNS, CellsWrong, cells_of, with_cells
+from oms.runtime.cells import line_of, neutral, plain
 from oms.runtime.http import checked
 
 text: some.SearchStrategy[str] = some.text(

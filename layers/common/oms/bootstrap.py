@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from oms.channels.reconcile import ReconcileChannel
     from oms.channels.sync import Changed, SyncChannel
     from oms.customers.automation import CountTouches
+    from oms.customers.campaign_exports import ExportSegments
     from oms.customers.changing import ChangePeople
     from oms.customers.earning import EarnRewards
     from oms.customers.erasure import EraseCustomers
@@ -618,6 +619,27 @@ class App:
         from oms.customers.segment_book import KeepSegments
 
         return KeepSegments(self.orders.table, self.people, self.clock)
+
+    @cached_property
+    def campaign_exports(self) -> ExportSegments:
+        from oms.customers.campaign_exports import ExportSegments
+
+        return ExportSegments(
+            self.people,
+            self.message_preferences,
+            self.files,
+            self.settings.orders_table_arn,
+            self.queue_campaign_export,
+            self.clock,
+        )
+
+    def queue_campaign_export(self, export_id: str, delay: int) -> None:
+        """Let a worker go on with an export of people, ``delay`` seconds from now."""
+        self.sqs.send_message(
+            QueueUrl=self.settings.require("campaign_exports_queue_url"),
+            MessageBody=json.dumps({"export_id": export_id}),
+            DelaySeconds=delay,
+        )
 
     def queue_person_demand(self, channel: str, event_id: str) -> None:
         """Have a recorded demand carried out."""

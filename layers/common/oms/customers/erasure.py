@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from oms.channels.port import PersonDemand
+from oms.customers.erased import erased
 from oms.orders.finding import FindOrders
 from oms.orders.model import OPEN, Event, Order, order_id_for
 from oms.orders.notes import forgotten
@@ -126,7 +127,10 @@ class EraseCustomers:
                 coupons=tuple(replace(coupon, counted=()) for coupon in order.coupons),
             )
             event = Event("PersonErased", "system", f"demand {key}")
-            return Change(after, event, [*forgotten(self.orders, order.order_id), *self.finding.forgetting(order)])
+            gone = erased(self.orders.table, order.customer["id"], self.clock())
+            return Change(
+                after, event, [*forgotten(self.orders, order.order_id), *self.finding.forgetting(order), gone]
+            )
 
         for attempt in range(_ATTEMPTS):
             try:

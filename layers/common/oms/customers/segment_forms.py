@@ -15,7 +15,7 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,39}$"
 _MAX_DAYS = 36_500
 _DAYS = (*AGES, GAP)
 
-Field_ = Literal[
+FieldName = Literal[
     "orders",
     "cancelled_orders",
     "units",
@@ -43,7 +43,7 @@ class ConditionForm(Form):
     all: list[ConditionForm] | None = Field(None, min_length=1, max_length=50)
     any: list[ConditionForm] | None = Field(None, min_length=1, max_length=50)
     not_: ConditionForm | None = Field(None, alias="not")
-    field: Field_ | None = None
+    field: FieldName | None = None
     at_least: Bound | None = None
     at_most: Bound | None = None
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None

@@ -32,7 +32,7 @@ class All:
 
 
 @dataclass(frozen=True, slots=True)
-class Any_:
+class AnyOf:
     """At least one of these."""
 
     parts: tuple[Condition, ...]
@@ -72,7 +72,7 @@ class Welcomes:
     wanted: bool
 
 
-Condition = All | Any_ | Not | Between | Has | Welcomes
+Condition = All | AnyOf | Not | Between | Has | Welcomes
 
 
 def condition_of(document: Mapping[str, Any]) -> Condition:
@@ -81,7 +81,7 @@ def condition_of(document: Mapping[str, Any]) -> Condition:
         case {"all": parts}:
             return All(tuple(condition_of(part) for part in parts))
         case {"any": parts}:
-            return Any_(tuple(condition_of(part) for part in parts))
+            return AnyOf(tuple(condition_of(part) for part in parts))
         case {"not": part}:
             return Not(condition_of(part))
         case {"field": name, "any_of": names}:
@@ -97,7 +97,7 @@ def document_of(condition: Condition) -> dict[str, Any]:
     match condition:
         case All(parts):
             return {"all": [document_of(part) for part in parts]}
-        case Any_(parts):
+        case AnyOf(parts):
             return {"any": [document_of(part) for part in parts]}
         case Not(part):
             return {"not": document_of(part)}
@@ -118,7 +118,7 @@ def matches(condition: Condition, profile: Profile, now: datetime) -> bool:
     match condition:
         case All(parts):
             return all(matches(part, profile, now) for part in parts)
-        case Any_(parts):
+        case AnyOf(parts):
             return any(matches(part, profile, now) for part in parts)
         case Not(part):
             return not matches(part, profile, now)
@@ -181,7 +181,7 @@ def _sql(condition: Condition, now: datetime) -> str:
     match condition:
         case All(parts):
             return "(" + " AND ".join(_sql(part, now) for part in parts) + ")"
-        case Any_(parts):
+        case AnyOf(parts):
             return "(" + " OR ".join(_sql(part, now) for part in parts) + ")"
         case Not(part):
             return f"(NOT {_sql(part, now)})"

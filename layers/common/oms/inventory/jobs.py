@@ -21,9 +21,10 @@ from oms.inventory.finding import Search
 from oms.inventory.forms import ProductForm
 from oms.inventory.model import Product
 from oms.inventory.rows import FileUnreadable, Lines, Raw, csv_records, header_of, json_records
-from oms.inventory.spreadsheet import COLUMNS, CellsWrong, cells_of, line_of, plain, with_cells
+from oms.inventory.spreadsheet import COLUMNS, CellsWrong, cells_of, with_cells
 from oms.inventory.store import claims_of
 from oms.runtime import errors, telemetry
+from oms.runtime.cells import line_of, plain
 from oms.runtime.clock import Clock, to_text
 from oms.runtime.dynamo import ConditionsFailed
 from oms.runtime.files import Files

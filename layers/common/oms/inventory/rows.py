@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from oms.inventory.spreadsheet import DELIMITERS, plain, strangers
+from oms.inventory.spreadsheet import DELIMITERS, strangers
+from oms.runtime.cells import plain
 
 MAX_RECORD_BYTES = 128 * 1024
 _PIECE = 64 * 1024

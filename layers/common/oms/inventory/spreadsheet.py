@@ -1,4 +1,4 @@
-"""Products as rows of a spreadsheet: cells in and out, and no cell that a spreadsheet would run as a formula.
+"""Products as rows of a spreadsheet: cells in and out.
 
 A CSV row changes only the columns that the file has; an empty cell empties its field. Prices are decimal, several codes
 stand with spaces between, ``kit`` is ``SKU:2|SKU:1``, ``specs`` and ``vendors`` are JSON, and ``spec:<name>`` is a
@@ -7,14 +7,13 @@ column for one specification. What is exported and imported again changes nothin
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from oms.inventory.barcodes import kind_of
+from oms.runtime.cells import plain
 
 COLUMNS = (
     "sku",
@@ -40,25 +39,7 @@ COLUMNS = (
 )
 SPEC = "spec:"
 DELIMITERS = ",;\t|"
-_DANGEROUS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _PRICE = re.compile(r"([0-9]{1,7})(?:[.,]([0-9]{1,2}))?")
-
-
-def neutral(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula: an apostrophe stands before what could be one."""
-    return f"'{text}" if text.startswith((*_DANGEROUS, "'")) else text
-
-
-def plain(cell: str) -> str:
-    """The inverse of ``neutral``; an apostrophe before anything else is a part of the text."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith((*_DANGEROUS, "'")) else cell
-
-
-def line_of(cells: Iterable[str]) -> bytes:
-    """One CSV record, every cell neutral."""
-    written = io.StringIO()
-    csv.writer(written, lineterminator="\r\n").writerow([neutral(cell) for cell in cells])
-    return written.getvalue().encode()
 
 
 def cells_of(document: Mapping[str, Any]) -> list[str]:

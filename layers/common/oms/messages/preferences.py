@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from oms.runtime.clock import to_text
-from oms.runtime.dynamo import Table
+from oms.runtime.dynamo import Item, Table
 
 # SES's words for why an address is no good, in ours.
 BOUNCED, COMPLAINED = "bounced", "complained"
@@ -32,15 +32,18 @@ class KeepPreferences:
 
     def of(self, customer_id: str, address: str) -> Preferences:
         """One read for both."""
-        keys = [(f"CUSTOMER#{customer_id}", "MESSAGES"), (_address_key(address), "SUPPRESSED")]
-        found = {item["sk"]: item for item in self.table.batch_get(keys)}
-        kept, suppressed = found.get("MESSAGES", {}), found.get("SUPPRESSED", {})
-        return Preferences(frozenset(kept.get("off", ())), kept.get("marketing", False), suppressed.get("reason", ""))
+        return self.of_many([(customer_id, address)])[customer_id, address]
+
+    def of_many(self, whom: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Preferences]:
+        """The same of many customers with an address each."""
+        pairs = list(dict.fromkeys(whom))
+        keys = [key for customer, address in pairs for key in _keys(customer, address)]
+        found = {(item["pk"], item["sk"]): item for item in self.table.batch_get(keys)}
+        return {pair: _preferences(*(found.get(key, {}) for key in _keys(*pair))) for pair in pairs}
 
     def read(self, customer_id: str) -> Preferences:
         """What the customer asked for."""
-        kept = self.table.get(f"CUSTOMER#{customer_id}", "MESSAGES") or {}
-        return Preferences(frozenset(kept.get("off", ())), kept.get("marketing", False))
+        return _preferences(self.table.get(f"CUSTOMER#{customer_id}", "MESSAGES") or {}, {})
 
     def put(self, customer_id: str, *, off: Iterable[str], marketing: bool, actor: str, now: datetime) -> None:
         """Replace what the customer asked for."""
@@ -67,6 +70,14 @@ class KeepPreferences:
                 values={":entity": "suppression", ":reason": reason, ":at": to_text(now)},
             )
         )
+
+
+def _keys(customer_id: str, address: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    return (f"CUSTOMER#{customer_id}", "MESSAGES"), (_address_key(address), "SUPPRESSED")
+
+
+def _preferences(kept: Item, suppressed: Item) -> Preferences:
+    return Preferences(frozenset(kept.get("off", ())), kept.get("marketing", False), suppressed.get("reason", ""))
 
 
 def _address_key(address: str) -> str:

@@ -5,8 +5,9 @@ A key says by its first part what a file is and so how long it is kept (the buck
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 from botocore.exceptions import ClientError
@@ -49,29 +50,25 @@ class Files:
 
     def join(self, parts: Iterable[str], key: str, content_type: str, head: bytes = b"") -> None:
         """Write ``head`` and then the files ``parts``, one after the other, as one file, without holding it whole."""
+        with self.writing(key, content_type) as target:
+            target.write(head)
+            for part in parts:
+                with self.open(part) as stream:
+                    while piece := stream.read(_PIECE_BYTES):
+                        target.write(piece)
+
+    @contextmanager
+    def writing(self, key: str, content_type: str) -> Iterator[Upload]:
+        """A file that is written piece by piece; it is there, whole, after the block, and not at all if that failed."""
         where = {"Bucket": self.bucket, "Key": key}
-        upload = {
-            **where,
-            "UploadId": self.client.create_multipart_upload(**where, ContentType=content_type)["UploadId"],
-        }
-        sent: list[dict[str, Any]] = []
-        waiting = bytearray(head)
+        opened = self.client.create_multipart_upload(**where, ContentType=content_type)
+        upload = Upload(self.client, {**where, "UploadId": opened["UploadId"]})
+        yield upload
+        upload.finish()
 
-        def send() -> None:
-            number = len(sent) + 1
-            answer = self.client.upload_part(**upload, PartNumber=number, Body=bytes(waiting))
-            sent.append({"ETag": answer["ETag"], "PartNumber": number})
-            waiting.clear()
-
-        for part in parts:
-            with self.open(part) as stream:
-                while piece := stream.read(_PIECE_BYTES):
-                    waiting += piece
-                    if len(waiting) >= _PART_BYTES:
-                        send()
-        if waiting or not sent:
-            send()
-        self.client.complete_multipart_upload(**upload, MultipartUpload={"Parts": sent})
+    def delete(self, key: str) -> None:
+        """Delete a file, if it is there."""
+        self.client.delete_object(Bucket=self.bucket, Key=key)
 
     def upload_link(self, key: str, seconds: int) -> str:
         """An address to which anybody may ``PUT`` this one file until it ends."""
@@ -87,3 +84,45 @@ class Files:
             "get_object", Params={"Bucket": self.bucket, "Key": key, **saved}, ExpiresIn=seconds
         )
         return link
+
+
+@dataclass(slots=True)
+class Upload:
+    """A file on its way to the bucket, which holds no more than a part of it."""
+
+    client: Any
+    upload: Mapping[str, str]
+    closed: bool = False
+    _waiting: bytearray = field(default_factory=bytearray)
+    _sent: list[dict[str, Any]] = field(default_factory=list)
+    _size: int = 0
+
+    def write(self, data: bytes) -> int:
+        """Add to the file."""
+        self._waiting += data
+        self._size += len(data)
+        if len(self._waiting) >= _PART_BYTES:
+            self._send()
+        return len(data)
+
+    def tell(self) -> int:
+        """How long the file is so far."""
+        return self._size
+
+    def flush(self) -> None:
+        """Parts leave when they are large enough."""
+
+    def close(self) -> None:
+        """Whoever wrote is done; the file's owner finishes it."""
+
+    def finish(self) -> None:
+        """Make the file of what was written."""
+        if self._waiting or not self._sent:
+            self._send()
+        self.client.complete_multipart_upload(**self.upload, MultipartUpload={"Parts": self._sent})
+
+    def _send(self) -> None:
+        number = len(self._sent) + 1
+        answer = self.client.upload_part(**self.upload, PartNumber=number, Body=bytes(self._waiting))
+        self._sent.append({"ETag": answer["ETag"], "PartNumber": number})
+        self._waiting.clear()

@@ -57,6 +57,8 @@ class Settings:
     public_events_queue_url: str = ""
     deliveries_queue_url: str = ""
     customers_queue_url: str = ""
+    campaign_exports_queue_url: str = ""
+    orders_table_arn: str = ""
     sealing_secret_id: str = ""
     mail_from: str = ""
     mails_are_sent: str = ""
