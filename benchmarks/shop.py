@@ -97,6 +97,11 @@ def open_shop(dynamodb: Any, stripe: Stripe | None = None) -> bootstrap.App:
 
 
 def dynamodb_client(**where: Any) -> Any:
+    """A client of DynamoDB with the product's retries and time limits."""
+    return client("dynamodb", **where)
+
+
+def client(service: str, **where: Any) -> Any:
     """A client with the product's retries and time limits."""
     config = Config(
         retries={"mode": "standard", "total_max_attempts": 3},
@@ -105,7 +110,7 @@ def dynamodb_client(**where: Any) -> Any:
         max_pool_connections=16,
     )
     make: Any = boto3.client  # its stubs want every argument by name
-    return make("dynamodb", config=config, **KEYS, **where)
+    return make(service, config=config, **KEYS, **where)
 
 
 def stock_up(app: bootstrap.App, skus: Sequence[str], units: int, *, stripes: int = 1) -> None:

@@ -54,6 +54,8 @@ class Row:
     price: Decimal
     customer: str
     country: str
+    at: str
+    """When, local time to the minute: ``2010-12-01 08:26``."""
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -69,6 +71,7 @@ def read_rows(path: Path) -> Iterator[Row]:
                     Decimal(each["UnitPrice"]),
                     each["CustomerID"].strip(),
                     each["Country"].strip(),
+                    each["InvoiceDate"][:16],
                 )
     except FileNotFoundError:
         raise Trouble(f"There is no file {path}.") from None
@@ -182,6 +185,7 @@ class PlannedOrder:
     customer: str
     country: str
     lines: tuple[tuple[str, int], ...]
+    at: str
 
     def body(self, suffix: str) -> dict[str, Any]:
         """The request."""
@@ -202,6 +206,7 @@ class PlannedCancellation:
     key: str
     order: str
     lines: Mapping[int, int]
+    at: str
 
 
 @dataclass(slots=True)
@@ -295,7 +300,7 @@ def _plan_orders(goods: Sequence[Row], bought: Mapping[tuple[str, str], list[_Bo
     made.notes[f"orders of more than {MOST_LINES} lines, split"] += len(parts) > 1
     for number, part in enumerate(parts):
         key = first.invoice if len(parts) == 1 else f"{first.invoice}-{number + 1}"
-        made.orders.append(PlannedOrder(key, first.customer, first.country, tuple(part)))
+        made.orders.append(PlannedOrder(key, first.customer, first.country, tuple(part), first.at))
         for line, (sku, units) in enumerate(part, start=1):
             made.sold[sku] += units
             bought[first.customer, sku].append(_Bought(key, line, units))
@@ -319,7 +324,7 @@ def _plan_cancellation(invoice: Sequence[Row], bought: Mapping[tuple[str, str], 
             reason = "cancellations of an earlier order" if taken else "returns of goods bought before the file begins"
         made.rows[reason] += 1
     for order, lines in called_off.items():
-        made.cancellations.append(PlannedCancellation(invoice[0].invoice, order, dict(lines)))
+        made.cancellations.append(PlannedCancellation(invoice[0].invoice, order, dict(lines), invoice[0].at))
 
 
 def _take_back(row: Row, bought: Mapping[tuple[str, str], list[_Bought]]) -> list[tuple[_Bought, int]]:

@@ -15,9 +15,8 @@ from oms.orders.forms import AddressForm, PlaceOrderForm
 
 
 def row(invoice: str = "536365", code: str = "85123A", quantity: int = 6, price: str = "2.55", **more: str) -> Row:
-    return Row(
-        invoice, code, quantity, Decimal(price), more.get("customer", "17850"), more.get("country", "United Kingdom")
-    )
+    customer, country = more.get("customer", "17850"), more.get("country", "United Kingdom")
+    return Row(invoice, code, quantity, Decimal(price), customer, country, "2010-12-01 08:26")
 
 
 def test_rows_of_one_invoice_are_one_order_with_its_lines_in_order() -> None:
@@ -135,14 +134,16 @@ def test_every_country_of_the_file_has_an_address_that_we_would_take(country: st
 
 
 def test_a_planned_order_is_a_form_that_we_would_take() -> None:
-    guest = PlannedOrder("536365", "", "Unspecified", (("85123A", 6),)).body("-R2")
+    guest = PlannedOrder("536365", "", "Unspecified", (("85123A", 6),), "2010-12-01 08:26").body("-R2")
     assert PlaceOrderForm.model_validate(guest).lines[0].sku == "85123A-R2"
     assert guest["customer"]["email"] == "guest-536365@example.com"
-    assert PlannedOrder("536365", "17850", "EIRE", ()).body("")["customer"]["email"] == "customer-17850@example.com"
+    known = PlannedOrder("536365", "17850", "EIRE", (), "2010-12-01 08:26").body("")
+    assert known["customer"]["email"] == "customer-17850@example.com"
 
 
 def test_a_file_is_read_with_or_without_compression(tmp_path: Path) -> None:
-    text = "InvoiceNo,StockCode,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n536365,85123A,6,x,2.55,17850,EIRE\n"
+    head = "InvoiceNo,StockCode,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
+    text = f"{head}\n536365,85123A,6,2010-12-01 08:26:00,2.55,17850,EIRE\n"
     (tmp_path / "a.csv").write_text(text)
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(text.encode()))
     assert list(read_rows(tmp_path / "a.csv")) == list(read_rows(tmp_path / "a.csv.gz")) == [row(country="EIRE")]
