@@ -161,6 +161,17 @@ class TestWhoIsInAnExport:
         assert rows(shop, export) == []
         assert export["left_out"] == {"no_consent": 1, "suppressed": 1}
 
+    def test_consent_taken_back_after_the_file_was_made_is_respected_within_the_hour(self, shop: Shop) -> None:
+        a_fan(shop, "ada")
+        export = done(shop)
+        wants(shop, "ada", marketing=False)
+        shop.later(minutes=59)
+        assert state(shop, export["id"])["download"]
+        shop.later(minutes=1)
+        assert (state(shop, export["id"])["status"], state(shop, export["id"])["download"]) == ("running", None)
+        work(shop)
+        assert rows(shop, state(shop, export["id"])) == []
+
     def test_two_who_become_one_while_the_export_runs_are_written_to_once(self, shop: Shop) -> None:
         ada, bob = a_fan(shop, "ada"), a_fan(shop, "bob")
         export_id = opened(shop)

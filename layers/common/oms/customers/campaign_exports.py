@@ -4,7 +4,7 @@ A message in the queue is the order to go on with an export; its record moves on
 one export the slower one stops. Whom the conditions choose is gathered chunk by chunk into parts whose names are their
 content's, and in the end the file is made of them: then it is asked again who was erased, who still wants marketing and
 whose address still may be written to. A link is given only to a file from which everybody is gone who was erased before
-the link was asked for; otherwise the file is made again first.
+the link was asked for, and for marketing everybody who did not consent within the hour; otherwise it is made again.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ CHUNK = 1000
 LINK_SECONDS = 3600
 LIVES = timedelta(days=7)
 """So long the bucket keeps files of campaigns, and a link can be had."""
+ASKED_WITHIN = timedelta(hours=1)
+"""So fresh consent is when the link to a file for marketing is given."""
 LAG = timedelta(days=1)
 """By then at the latest a profile is gone after its person was erased."""
 _KEPT = timedelta(days=35)
@@ -154,7 +156,7 @@ class ExportSegments:
         status, result = export.status, None
         if status != "failed" and self.clock() >= export.ends:
             status = "expired"
-        elif status == "completed" and not self._is_free(export):
+        elif status == "completed" and not self._is_current(export):
             status = "outdated" if export.how == "table" else "running"
             if export.how == "file":
                 self.enqueue(export.export_id, 0)
@@ -234,10 +236,10 @@ class ExportSegments:
         return name
 
     def _compose(self, export: Export) -> None:
-        erased = self._erased(export)
-        free_of = digest_of(erased)
-        if export.status == "completed" and export.free_of == free_of:
+        if export.status == "completed" and self._is_current(export):
             return
+        erased = self._erased(export)
+        checked_at = to_text(self.clock())
         file = f"{export.prefix}/{secrets.token_hex(8)}"
         left_out: dict[str, int] = {}
         people = 0
@@ -255,7 +257,7 @@ class ExportSegments:
                         kept.append(row)
                 out.write(kept)
                 people += len(kept)
-        told = {"people": people, "left_out": left_out, "free_of": free_of, "checked_at": to_text(self.clock())}
+        told = {"people": people, "left_out": left_out, "free_of": digest_of(erased), "checked_at": checked_at}
         try:
             self._save(export, status="completed", file=file, **told)
         except Overtaken:
@@ -301,8 +303,10 @@ class ExportSegments:
     def _erased(self, export: Export) -> dict[str, str]:
         return erased_since(self.people.table, from_text(export.created_at) - LAG)
 
-    def _is_free(self, export: Export) -> bool:
-        return digest_of(self._erased(export)) == export.free_of
+    def _is_current(self, export: Export) -> bool:
+        """Whether nobody was erased since the file was made, and consent was asked for lately if it rests on it."""
+        fresh = self.clock() < from_text(export.checked_at) + ASKED_WITHIN
+        return digest_of(self._erased(export)) == export.free_of and (fresh or export.purpose != "marketing")
 
     # ---- the whole table -------------------------------------------------------------------------------------------
 
