@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from oms.customers.forms import ChangeCustomerForm, MergeForm
+from oms.customers.forms import ChangeCustomerForm, CloseDemandForm, MergeForm
 from oms.customers.reward_forms import RewardRulesForm
 from oms.customers.segment_forms import CampaignExportForm, PreviewForm, SegmentForm
 from oms.fulfillment.carrier import TrackingStatus
@@ -1165,6 +1165,36 @@ ANSWERS: dict[str, Schema] = {
         }
     ),
     "Coupon": _COUPON,
+    "PersonDemands": _object(
+        {
+            "demands": _list(
+                _object(
+                    {
+                        "channel": TEXT,
+                        "event_id": TEXT,
+                        "kind": TEXT,
+                        "everybody": FLAG,
+                        "buyer_ids": _list(TEXT),
+                        "order_ids": _list(TEXT),
+                        "received_at": TEXT,
+                        "deadline": TEXT,
+                        "needs_somebody": FLAG,
+                    }
+                )
+            ),
+            "next_cursor": _or_null(TEXT),
+        }
+    ),
+    "PersonDemandDone": _object(
+        {
+            "channel": TEXT,
+            "event_id": TEXT,
+            "kind": TEXT,
+            "received_at": TEXT,
+            "done_at": TEXT,
+            "outcome": _or_null(TEXT),
+        }
+    ),
     "Coupons": _object({"coupons": _list(_COUPON), "next_cursor": _or_null(TEXT)}),
     "RoutingRules": _object(
         {
@@ -1685,6 +1715,18 @@ OPERATIONS: tuple[Operation, ...] = (
         "PriorityRehearsal",
         200,
         PriorityRehearsalForm,
+    ),
+    Operation(
+        "GET /persons/demands", "What marketplaces demand about persons", "ops", "PersonDemands", query=("cursor",)
+    ),
+    Operation(
+        "POST /persons/demands/{channel}/{event}/close",
+        "Say how a demand was answered",
+        "ops",
+        "PersonDemandDone",
+        200,
+        CloseDemandForm,
+        problems=(409,),
     ),
     Operation("POST /coupons", "Make a coupon", "ops", "Coupon", 201, CouponForm, problems=(409,)),
     Operation("GET /coupons", "The merchant's coupons", "agent ops pos", "Coupons", query=("cursor",)),

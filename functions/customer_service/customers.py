@@ -8,7 +8,8 @@ from typing import Any
 
 from oms.bootstrap import app
 from oms.customers import rewards
-from oms.customers.forms import ChangeCustomerForm, MergeForm
+from oms.customers.erasure import done_view
+from oms.customers.forms import ChangeCustomerForm, CloseDemandForm, MergeForm
 from oms.customers.joining import merge_view
 from oms.customers.reward_forms import RewardRulesForm
 from oms.customers.segment_book import count_view, page_view, segment_view
@@ -221,9 +222,25 @@ def show_export(request: ApiRequest) -> ApiResponse:
     return ApiResponse(200, app().campaign_exports.view(app().campaign_exports.require(request.path["id"])))
 
 
+def demands(request: ApiRequest) -> ApiResponse:
+    """List what marketplaces demand about persons and is not done."""
+    request.require_group("ops")
+    return ApiResponse(200, app().erasing.listed(request.query.get("cursor", "")))
+
+
+def close_demand(request: ApiRequest) -> ApiResponse:
+    """Record how a demand was answered."""
+    request.require_group("ops")
+    outcome = request.parse(CloseDemandForm).outcome
+    channel, event = request.path["channel"], request.path["event"]
+    return ApiResponse(200, done_view(app().erasing.close(channel, event, outcome=outcome, actor=request.actor)))
+
+
 ROUTES = {
     "POST /campaigns/exports": open_export,
     "GET /campaigns/exports/{id}": show_export,
+    "GET /persons/demands": demands,
+    "POST /persons/demands/{channel}/{event}/close": close_demand,
     "GET /customers": find,
     "PUT /segments/{name}": put_segment,
     "GET /segments/{name}": get_segment,

@@ -154,3 +154,35 @@ def test_a_demand_that_only_a_person_can_answer_stays_open_and_is_noticed(shop: 
     assert shop.app.erasing.carry_out_all() == {"open": 1, "overdue": 0}
     shop.later(days=26)
     assert shop.app.erasing.carry_out_all() == {"open": 1, "overdue": 1}
+
+
+def test_a_person_of_ours_answers_a_demand_and_closes_it_once(shop: Shop) -> None:
+    def call(route: str, body: Any = None, **path: str) -> Any:
+        staff = {"cognito:groups": "[ops]", "cognito:username": "olga"}
+        return shop.call("customer_service.customers", route, body, path=path, staff=staff)
+
+    shop.shopify.announce_privacy("customers/data_request", {"customer": {"id": 1}, "orders_requested": []})
+    shop.deliver_all()
+    (demand,) = call("GET /persons/demands").body["demands"]
+    assert (demand["channel"], demand["needs_somebody"]) == ("shopify", True)
+    route, path = "POST /persons/demands/{channel}/{event}/close", {"channel": "shopify", "event": demand["event_id"]}
+    first = call(route, {"outcome": "sent by letter"}, **path)
+    assert (first.status, first.body["outcome"]) == (200, "sent by letter")
+    assert call(route, {"outcome": "sent again"}, **path).body == first.body
+    assert call("GET /persons/demands").body["demands"] == []
+    assert call(route, {"outcome": "sent by letter"}, channel="shopify", event="none").status == 404
+
+
+def test_what_was_handed_in_against_a_dispute_is_forgotten_with_its_person(shop: Shop) -> None:
+    external = sold(shop, "shopify")
+    control(shop, "shopify", "POST", "/_sim/cancel", {"order_id": external})
+    shop.deliver_all()
+    order_id, table = shop.order_of("shopify", external).order_id, shop.app.orders.table
+    told = {"evidence": {"customer_name": "Grace Hopper"}, "evidence_status": "submitted"}
+    item = {"pk": f"ORDER#{order_id}", "sk": "DISPUTE#dp_1", "entity": "dispute", **told}
+    table.transact([table.put("dispute", item)])
+    shop.shopify.announce_privacy("customers/redact", {"customer": {"id": 1}, "orders_to_redact": [int(external)]})
+    shop.deliver_all()
+    worker(shop)
+    (kept,) = shop.app.orders.parts(order_id, "DISPUTE#")
+    assert ("evidence" in kept, kept["evidence_status"]) == (False, "submitted")

@@ -7,10 +7,14 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
 
 from local import redrive
 from oms.channels import registry
@@ -483,3 +487,14 @@ def _route_table(path: Path) -> set[str]:
             assert isinstance(node.value, ast.Dict)
             return {ast.literal_eval(key) for key in node.value.keys if key is not None}
     return set()
+
+
+def test_what_the_template_becomes_fits_into_one_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    document = yaml_parse((ROOT / "template.yaml").read_text())
+    for resource in document["Resources"].values():
+        for name in resource.get("Properties", {}).keys() & {"CodeUri", "DefinitionUri", "ContentUri"}:
+            resource["Properties"][name] = "s3://packages/what-sam-uploads"
+    managed: Any = SimpleNamespace(load=lambda: {})
+    expanded = Translator(managed, Parser()).translate(document, {})
+    assert len(expanded["Resources"]) <= 500
