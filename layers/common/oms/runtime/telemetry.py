@@ -15,7 +15,7 @@ from typing import Any
 
 from aws_lambda_powertools.logging import Logger
 from aws_lambda_powertools.logging.formatter import LambdaPowertoolsFormatter
-from aws_lambda_powertools.metrics import Metrics, MetricUnit, single_metric
+from aws_lambda_powertools.metrics import EphemeralMetrics, Metrics, MetricUnit
 
 NAMESPACE = "OrderManagement"
 
@@ -40,6 +40,8 @@ class Discreet(LambdaPowertoolsFormatter):
 
 logger = Logger(logger_formatter=Discreet())
 _metrics = Metrics(namespace=NAMESPACE)
+_by_channel: dict[str, EphemeralMetrics] = {}
+"""What a run has to tell of each channel, in one line a channel: CloudWatch charges for lines."""
 
 Handler = Callable[[dict[str, Any], Any], Any]
 
@@ -55,11 +57,15 @@ def milliseconds(name: str, value: float, *, channel: str | None = None) -> None
 
 
 def _record(name: str, value: float, unit: MetricUnit, channel: str | None) -> None:
-    if channel is None:
-        _metrics.add_metric(name=name, unit=unit, value=value)
-        return
-    with single_metric(name=name, unit=unit, value=value, namespace=NAMESPACE) as metric:
-        metric.add_dimension(name="channel", value=channel)
+    metrics = _metrics if channel is None else _metrics_of(channel)
+    metrics.add_metric(name=name, unit=unit, value=value)
+
+
+def _metrics_of(channel: str) -> EphemeralMetrics:
+    if channel not in _by_channel:
+        _by_channel[channel] = EphemeralMetrics(namespace=NAMESPACE)
+        _by_channel[channel].add_dimension(name="channel", value=channel)
+    return _by_channel[channel]
 
 
 def entry_point(handler: Handler) -> Handler:
@@ -73,5 +79,7 @@ def entry_point(handler: Handler) -> Handler:
         finally:
             if _metrics.metric_set:
                 _metrics.flush_metrics()
+            while _by_channel:
+                _by_channel.pop(next(iter(_by_channel))).flush_metrics()
 
     return wrapped
