@@ -320,6 +320,16 @@ class TestInterruptedAndRepeated:
         assert shop.app.campaign_exports.require(export_id) == before
         shop.app.campaign_exports.work("no-such-export", lambda: True)
 
+    def test_more_people_than_one_file_takes_are_said_to_be_too_many(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(campaign_exports, "MAX_PEOPLE", 12)
+        export_id = opened(shop, purpose="analysis")
+        work(shop)
+        go_on(shop, export_id)
+        export = state(shop, export_id)
+        assert (export["status"], export["detail"][:20], export["looked_at"]) == ("failed", "More than 12 people:", 15)
+
     def test_time_that_does_not_suffice_is_given_again(self, shop: Shop) -> None:
         export_id = opened(shop, purpose="analysis")
         shop.queued("campaign-exports")

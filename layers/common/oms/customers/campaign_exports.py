@@ -34,6 +34,8 @@ from oms.runtime.files import Files
 
 CHUNK = 1000
 """People read at a time; after each the export's record moves on."""
+MAX_PEOPLE = 500_000
+"""So many people are one file, which one worker makes in its time."""
 LINK_SECONDS = 3600
 LIVES = timedelta(days=7)
 """So long the bucket keeps files of campaigns, and a link can be had."""
@@ -43,7 +45,6 @@ LAG = timedelta(days=1)
 """By then at the latest a profile is gone after its person was erased."""
 _KEPT = timedelta(days=35)
 _ASK_AGAIN_SECONDS = 60
-FINISHED = frozenset({"completed", "failed"})
 
 Row = dict[str, Any]
 
@@ -197,7 +198,7 @@ class ExportSegments:
     def work(self, export_id: str, has_time: Callable[[], bool]) -> None:
         """Go on with an export while there is time, then queue the rest of it. Again is no harm."""
         export = self.find(export_id)
-        if export is None or self.clock() >= export.ends:
+        if export is None or export.status == "failed" or self.clock() >= export.ends:
             return
         try:
             if export.how == "table":
@@ -212,6 +213,9 @@ class ExportSegments:
     def _gather(self, export: Export, has_time: Callable[[], bool]) -> None:
         condition, asked_at = condition_of(export.conditions), from_text(export.created_at)
         while export.status != "composing" and has_time():
+            if export.found > MAX_PEOPLE:
+                self._fail(export, f"More than {MAX_PEOPLE} people: ask for fewer, or for the whole table.")
+                return
             read = list(islice(walk(self.people, export.cursor), CHUNK))
             chosen = [person for _, person in read if matches(condition, person.profile(), asked_at)]
             rows = [_row(person, export.purpose) for person in chosen]
@@ -312,7 +316,7 @@ class ExportSegments:
 
     def _export_table(self, export: Export) -> None:
         dynamodb = self.people.table.client
-        if export.status in FINISHED:
+        if export.status == "completed":
             return
         if not export.table_export:
             free_of = digest_of(self._erased(export))
@@ -337,12 +341,15 @@ class ExportSegments:
                     checked_at=to_text(self.clock()),
                 )
             case "FAILED":
-                self._save(export, status="failed", detail=f"DynamoDB: {answer.get('FailureCode', 'unknown')}")
-                telemetry.count("CampaignExportsFailed")
+                self._fail(export, f"DynamoDB: {answer.get('FailureCode', 'unknown')}")
             case _:
                 self.enqueue(export.export_id, _ASK_AGAIN_SECONDS)
 
     # ---- the record ------------------------------------------------------------------------------------------------
+
+    def _fail(self, export: Export, why: str) -> None:
+        self._save(export, status="failed", detail=why)
+        telemetry.count("CampaignExportsFailed")
 
     def _save(self, export: Export, **changes: Any) -> Export:
         """Move the export on from where it was read. Raises ``Overtaken``."""
