@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "layers" / "common"))
 
 from benchmarks import shop  # noqa: E402
-from benchmarks.meter import connect, straight  # noqa: E402
+from benchmarks.meter import straight  # noqa: E402
 from benchmarks.report import Progress, table  # noqa: E402
 from local.replay import Plan, PlannedCancellation, PlannedOrder, plan, read_rows  # noqa: E402
 from local.simulators.core import Delivery, Request  # noqa: E402
@@ -37,7 +37,7 @@ from oms.customers.segments import condition_of, matches  # noqa: E402
 from oms.inventory.model import Movement, Product  # noqa: E402
 from oms.runtime.clock import from_text  # noqa: E402
 from oms.runtime.settings import Settings  # noqa: E402
-from tests.simulation.backend import Cloud, dynamodb  # noqa: E402
+from tests.simulation.backend import Cloud, connected, dynamodb  # noqa: E402
 
 RESULTS = Path(__file__).with_name("retail.md")
 CURRENCY = "GBP"
@@ -72,8 +72,8 @@ class RetailShop:
         for name in _FUNCTIONS:
             environment.update(template.function_at(name).environment)
         clients: dict[str, Any] = {
-            "dynamodb": connect(shop.dynamodb_client(), self.cloud),
-            "sqs": connect(shop.client("sqs"), self.cloud),
+            "dynamodb": shop.dynamodb_client(),
+            "sqs": shop.client("sqs"),
             "secretsmanager": shop.SecretsClient(),
         }
         self.app = bootstrap.App(
@@ -168,7 +168,7 @@ class RetailShop:
             if name == "InventoryTable" or (len(held) > _SEEN and self._read == self._end(name)):
                 dynamodb._stream_trimmed[name] = self._end(name)
                 held.clear()
-        for name in ("MessagesQueue", "PublicEventsQueue"):
+        for name in ("MessagesQueue", "PublicEventsQueue", "PaymentEventsQueue"):
             self.cloud.messages(name).clear()
 
     def _end(self, name: str) -> int:
@@ -233,7 +233,7 @@ def load(made: Plan, progress: Progress) -> Loaded:
     began = time.perf_counter()
     opened = RetailShop()
     ids: dict[str, str] = {}
-    with shop.logs_in(StringIO()):
+    with shop.logs_in(StringIO()), connected(opened.cloud):
         opened.open(made)
         events: list[PlannedOrder | PlannedCancellation] = sorted(
             [*made.orders, *made.cancellations], key=lambda each: (each.at, isinstance(each, PlannedCancellation))
@@ -268,8 +268,9 @@ SEGMENTS: Mapping[str, dict[str, Any]] = {
 def render(loaded: Loaded) -> str:
     """The page about the loaded shop."""
     opened, made = loaded.shop, loaded.plan
-    profiles = list(opened.profiles().values())
-    orders = [opened.app.orders.require(order_id) for order_id in loaded.order_ids.values()]
+    with connected(opened.cloud):
+        profiles = list(opened.profiles().values())
+        orders = [opened.app.orders.require(order_id) for order_id in loaded.order_ids.values()]
     revenue = sum(profile.spent.get(CURRENCY, 0) for profile in profiles)
     if revenue != sum(order.payment.captured - order.payment.refunded for order in orders):
         raise RuntimeError("the profiles do not add up to the orders")

@@ -14,13 +14,13 @@ from oms.runtime.batch import process_queue
 from oms.runtime.telemetry import entry_point
 
 
-def record(message: Mapping[str, Any]) -> None:
-    """Let the order of a message count as it is now; a message twice, late or out of turn is harmless."""
-    app().keeping.keep(message["order_id"])
-    app().earning.earn(message["order_id"])
-    app().joining.match(message["order_id"])
-    app().finding.keep(message["order_id"])
-    app().touches.keep(message["order_id"])
+def record(order_id: str) -> None:
+    """Let an order count as it is now; a message twice, late or out of turn is harmless."""
+    app().keeping.keep(order_id)
+    app().earning.earn(order_id)
+    app().joining.match(order_id)
+    app().finding.keep(order_id)
+    app().touches.keep(order_id)
 
 
 @entry_point
@@ -28,4 +28,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Lambda entry."""
     if "Records" not in event:
         return app().rebuilding_people.go_on(event, lambda: context.get_remaining_time_in_millis() / 1000)
-    return process_queue(event, lambda each: record(json.loads(each["body"])))
+    kept: set[str] = set()
+
+    def keep(message: Mapping[str, Any]) -> None:
+        # All messages of a batch were there before the order is read: one look at it answers them all.
+        order_id = json.loads(message["body"])["order_id"]
+        if order_id not in kept:
+            record(order_id)
+            kept.add(order_id)
+
+    return process_queue(event, keep)

@@ -14,6 +14,7 @@ import pytest
 from benchmarks.report import Progress
 from benchmarks.retail import Loaded, load, of_customers
 from local.replay import plan, read_rows
+from tests.simulation.backend import connected
 
 ORDERS = Path(__file__).resolve().parents[3] / "shared" / "data" / "online_retail.csv.gz"
 INVOICES, CUSTOMERS = 500, 24
@@ -24,8 +25,10 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def loaded() -> Loaded:
-    return load(of_customers(plan(read_rows(ORDERS), INVOICES), CUSTOMERS), Progress())
+def loaded() -> Iterator[Loaded]:
+    done = load(of_customers(plan(read_rows(ORDERS), INVOICES), CUSTOMERS), Progress())
+    with connected(done.shop.cloud):
+        yield done
 
 
 def pence(amount: Decimal) -> int:
