@@ -182,10 +182,12 @@ _DRAFT: dict[str, Schema] = {
     "customer_name": _or_null(TEXT),
     "units": COUNT,
 }
+_REDEEMED = _object({"code": TEXT, "discount": MINOR, "shipping": MINOR})
 _PRICED_NOW = _object(
     {
         "currency": CURRENCY,
         "totals": _or_null(_TOTALS),
+        "coupons": _list(_REDEEMED),
         "lines": _list(
             _object(
                 {
@@ -579,7 +581,7 @@ ANSWERS: dict[str, Schema] = {
             "taken_at": _or_null(TIME),
         },
         {
-            "coupons": _list(_object({"code": TEXT, "discount": MINOR, "shipping": MINOR})),
+            "coupons": _list(_REDEEMED),
             "deliver_by": TEXT,
             "note": TEXT,
             "external_id": _or_null(TEXT),

@@ -9,6 +9,7 @@ import pytest
 
 from oms.inventory.supplies import Supply, put_supply
 from oms.orders.model import Status
+from tests.component.test_coupons import offer, used
 from tests.support.shop import Answer, Shop, checkout
 from tests.support.till import AGENT, CASH, OPS, TILL, by_phone, history, order_of, over_the_counter, with_a_store
 
@@ -235,3 +236,37 @@ def test_a_placing_that_died_is_finished_by_the_repeat(store: Shop, lost: str, m
     )
     assert place(store, saved).status == 201
     assert store.available() == 13
+
+
+def test_a_draft_shows_what_its_coupons_would_take_off_and_redeems_when_it_is_placed(store: Shop) -> None:
+    offer(store, limit=1, per_customer=1)
+    saved = open_draft(store, draft(coupons=["ten"]))
+    seen = saved.body["now"]
+    assert (seen["coupons"], seen["problems"]) == ([{"code": "TEN", "discount": 400, "shipping": 0}], [])
+    assert (seen["totals"]["total"], seen["lines"][0]["discount"], used(store)) == (4197, 400, 0)
+    placed = place(store, saved)
+    assert (placed.status, placed.body["total"], used(store)) == (201, 4197, 1), placed
+    assert place(store, saved).body == placed.body
+    assert used(store) == 1
+
+
+def test_a_draft_tells_why_a_coupon_does_not_hold_and_is_not_placed_with_it(store: Shop) -> None:
+    offer(store, limit=1)
+    saved = open_draft(store, draft(coupons=["TEN"]))
+    assert store.place(checkout(("MUG", 1), coupon="TEN")).status == 201
+    seen = ask(store, "GET", saved).body["now"]
+    assert (seen["coupons"], seen["totals"]["total"]) == ([], 4597)
+    assert seen["problems"] == [{"field": "coupons", "message": "TEN has been used up."}]
+    refused = place(store, saved)
+    assert (refused.status, refused.body["code"]) == (409, "coupon_used_up")
+    without = ask(store, "PUT", saved, draft(), version=1)
+    assert place(store, without, key="place-0002").status == 201
+
+
+def test_a_draft_without_address_and_customer_shows_what_is_known_of_its_coupons(store: Shop) -> None:
+    offer(store)
+    body = {"channel": "phone", "currency": "USD", "lines": [{"sku": "MUG", "quantity": 1}], "coupons": ["TEN"]}
+    assert open_draft(store, body).body["now"]["totals"]["discount"] == 50
+    offer(store, "ONCE", per_customer=1)
+    (problem,) = open_draft(store, {**body, "coupons": ["ONCE"]}, "draft-0002").body["now"]["problems"]
+    assert "needs an email or a phone" in problem["message"]

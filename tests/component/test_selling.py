@@ -11,7 +11,10 @@ import pytest
 from oms.customers.figures import contribution_of
 from oms.inventory.backorders import queue_of
 from oms.orders.model import Order, Status
-from tests.support.shop import Shop, checkout
+from tests.component.test_coupons import before_writing, offer, used
+from tests.component.test_rewards import GIFT, gifts, promise, states
+from tests.component.test_rewards import buy as earn
+from tests.support.shop import Answer, Shop, checkout
 from tests.support.till import (
     AGENT,
     CARD,
@@ -445,3 +448,115 @@ class TestFaults:
         assert (sold.status, sold.body["not_on_the_books"]) == (201, {"SHIRT": 1})
         assert at_the_store(store) == 0
         assert store.identity_holds("SHIRT")
+
+
+def redeem_online(shop: Shop, code: str, key: str = "online-0001") -> Answer:
+    """A shopper uses a coupon at the storefront."""
+    return shop.place(checkout(coupon=code, customer={"email": f"{key}@example.com", "name": "Bob"}), key=key)
+
+
+class TestCoupons:
+    def test_an_agent_redeems_a_coupon_after_the_discount_and_grants_the_rest_on_invoice(self, store: Shop) -> None:
+        offer(store, limit=1)
+        off = {"percent": 10, "reason": "goodwill"}
+        sold = sell(store, by_phone(discount=off, coupons=["ten"]), staff=AGENT)
+        assert sold.status == 201, sold
+        goods = 2 * 1999 - 399
+        assert sold.body["totals"]["discount"] == 399 + 360
+        order = order_of(store, sold)
+        (entry,) = store.app.orders.parts(order.order_id, "MONEY#")
+        assert entry["amount"] == order.payment.credit == sold.body["total"] == goods - 360 + 599
+        assert (used(store), store.read(sold)["coupons"]) == (1, [{"code": "TEN", "discount": 360, "shipping": 0}])
+        assert "our_total" not in store.app.orders.parts(order.order_id, "EVENT#")[0]["data"]
+        assert store.cancel(sold).status == 200
+        assert used(store) == 0
+
+    def test_credit_is_limited_by_what_is_left_to_pay(self, store: Shop) -> None:
+        offer(store, percent=90)
+        dear = by_phone(("SHIRT", 14), discount=None)
+        store.stock_up("SHIRT", 0, price=200_000)
+        assert sell(store, dear, "phone-0001", AGENT).body["code"] == "over_credit_limit"
+        assert sell(store, {**dear, "coupons": ["TEN"]}, "phone-0002", OPS).status == 201
+
+    def test_a_till_redeems_before_it_takes_the_money_and_not_after(self, store: Shop) -> None:
+        offer(store, limit=2)
+        sold = sell(store, over_the_counter(coupons=["TEN"]))
+        assert (sold.status, sold.body["total"], sold.body["status"]) == (201, 3998 - 400, "completed"), sold
+        late = sell(store, over_the_counter(coupons=["TEN"], charged_total=3598), "till-3-0002")
+        assert late.status == 422
+        assert "charged_total" in late.body["errors"][0]["message"]
+        assert used(store) == 1
+
+    def test_nothing_to_pay_is_confirmed_without_money(self, store: Shop) -> None:
+        offer(store, percent=100, exclusive=False)
+        offer(store, "SHIPFREE", "shipping", exclusive=False)
+        sold = sell(store, by_phone(coupons=["TEN", "SHIPFREE"]), staff=AGENT)
+        assert (sold.body["status"], sold.body["total"]) == ("confirmed", 0), sold
+        assert sold.body["payment"] == {"method": "", "due_at": None}
+        given = sell(store, over_the_counter(coupons=["TEN"]))
+        assert (given.body["status"], given.body["total"]) == ("completed", 0), given
+        for each in (sold, given):
+            assert store.app.orders.parts(each.body["order_id"], "MONEY#") == []
+
+    def test_a_limit_by_customer_needs_a_customer_and_the_store_is_nobodys_address(self, store: Shop) -> None:
+        offer(store, per_customer=1)
+        nobody = sell(store, over_the_counter(coupons=["TEN"]))
+        assert (nobody.status, nobody.body["code"]) == (409, "coupon_needs_customer")
+        for number, (email, code) in enumerate([("ada", 201), ("bob", 201), ("ada", 409)]):
+            customer = {"email": f"{email}@example.com"}
+            body = over_the_counter(("SHIRT", 1), coupons=["TEN"], customer=customer)
+            assert sell(store, body, f"till-3-000{number}").status == code
+
+    @pytest.mark.parametrize("first", ["till", "storefront"])
+    def test_of_a_till_and_the_storefront_one_gets_the_last_use(
+        self, store: Shop, first: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        offer(store, limit=1)
+        faster = list[Answer]()
+        at_the_till, online = (
+            lambda: sell(store, over_the_counter(coupons=["TEN"])),
+            lambda: redeem_online(store, "TEN"),
+        )
+        slow, fast = (online, at_the_till) if first == "till" else (at_the_till, online)
+        before_writing(monkeypatch, store.app.orders.table.client, lambda: faster.append(fast()))
+        lost = slow()
+        assert (faster[0].status, lost.status, lost.body["code"]) == (201, 409, "coupon_used_up")
+        assert (used(store), store.available()) == (1, 13)
+        assert store.identity_holds("SHIRT")
+
+    @pytest.mark.parametrize("lost", ["before", "after"])
+    def test_a_till_that_hears_nothing_redeems_once(
+        self, store: Shop, lost: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        offer(store, limit=1)
+        table = type(store.app.orders.table)
+        transact = table.transact
+
+        def dies(self: Any, writes: Any, **told: Any) -> None:
+            if lost == "after":
+                transact(self, writes, **told)
+            raise RuntimeError("the connection is gone")
+
+        monkeypatch.setattr(table, "transact", dies)
+        assert sell(store, over_the_counter(coupons=["TEN"])).status == 500
+        monkeypatch.undo()
+        first = sell(store, over_the_counter(coupons=["TEN"]))
+        assert (first.status, first.body["total"]) == (201, 3598)
+        assert sell(store, over_the_counter(coupons=["TEN"])).body == first.body
+        assert (used(store), at_the_store(store)) == (1, 3)
+
+    def test_a_gift_joins_an_order_by_phone_and_waits_while_its_customer_buys_over_the_counter(
+        self, store: Shop
+    ) -> None:
+        promise(store, GIFT)
+        ada = {"email": "ada@example.com", "name": "Ada Byron"}
+        store.stock_up("PEN", 10, price=300)
+        earn(store, "order-0001", ("SHIRT", 3))
+        counter = sell(store, over_the_counter(("SHIRT", 1), customer=ada))
+        assert order_of(store, counter).rewards == ()
+        assert states(store) == ["waiting"]
+        offer(store)
+        sent = order_of(store, sell(store, by_phone(customer=ada, coupons=["TEN"]), "phone-0001", AGENT))
+        assert (gifts(sent), [line.sku for line in sent.lines], states(store)) == (["MUG"], ["SHIRT", "MUG"], ["used"])
+        assert sent.payment.credit == sent.totals.total
+        assert store.identity_holds("MUG", "SHIRT")

@@ -170,6 +170,17 @@ class CouponBook:
                 self.table.back_off(attempt)
         raise Contention(f"coupons of {order.order_id}")
 
+    def tried(self, order: Order, codes: Sequence[str], now: datetime) -> Order:
+        """The order as the coupons would leave it now; nothing is redeemed. Raises what ``place`` does of them."""
+        if not codes:
+            return order
+        after, _ = self._redeemed(order, codes, now)
+        terms = self.find(codes)
+        for redeemed in after.coupons:
+            if problem := _spent(self.table, terms[redeemed.code], redeemed):
+                raise problem
+        return after
+
     def _redeemed(self, order: Order, codes: Sequence[str], now: datetime) -> tuple[Order, list[Write]]:
         found = self.find(codes)
         person = self.person_of(order.customer["id"])
@@ -182,6 +193,9 @@ class CouponBook:
         after = order
         for coupon in wanted:
             coupons.check(coupon, order, to_text(now))
+            if coupon.per_customer and not (order.customer.get("email") or order.customer.get("phone")):
+                detail = f"{coupon.code} is limited by customer: it needs an email or a phone number."
+                raise refused(coupon.code, "needs_customer", detail)
             after, off, shipping = coupons.take_off(coupon, after)
             counted = tuple(faces(coupon, person, order)) if coupon.per_customer or coupon.per_address else ()
             stripe = home_seed(order.order_id) % _stripes(coupon)
@@ -202,9 +216,9 @@ class CouponBook:
         for refusal in ours:
             code = refusal.write.label.removeprefix(_USE).removeprefix(_BY)
             if refusal.write.label.startswith(_BY):
-                raise refused(code, "already_used", f"{code} has been used as often as it may be.")
+                raise _already_used(code)
             if not _terms_changed(refusal):
-                raise refused(code, "used_up", f"{code} has been used up.")
+                raise _used_up(code)
 
 
 def _counting(table: Table, coupon: Coupon, redeemed: Redeemed) -> list[Write]:
@@ -229,6 +243,26 @@ def _counting(table: Table, coupon: Coupon, redeemed: Redeemed) -> list[Write]:
     return writes
 
 
+def _spent(table: Table, coupon: Coupon, redeemed: Redeemed) -> errors.Conflict | None:
+    """Why a redemption would be refused by what was counted so far; None when it would not."""
+    uses = _uses(redeemed.stripe)
+    pk = coupon_key(coupon.code)
+    used = {sk: (table.get(pk, sk) or {"used": 0})["used"] for sk in (uses, *redeemed.counted)}
+    if any(used[face] >= _most(coupon, face) for face in redeemed.counted):
+        return _already_used(coupon.code)
+    if coupon.limit is not None and used[uses] >= coupon.limit:
+        return _used_up(coupon.code)
+    return None
+
+
+def _already_used(code: str) -> errors.Conflict:
+    return refused(code, "already_used", f"{code} has been used as often as it may be.")
+
+
+def _used_up(code: str) -> errors.Conflict:
+    return refused(code, "used_up", f"{code} has been used up.")
+
+
 # ---- ending, and coming back -----------------------------------------------------------------------------------------
 
 
@@ -237,15 +271,11 @@ def redeemed_again(table: Table, order: Order) -> list[Write] | None:
     up. It was made in time, so dates and terms are not asked again."""
     writes: list[Write] = []
     for redeemed in order.coupons:
-        pk = coupon_key(redeemed.code)
-        item = table.get(pk, "COUPON")
+        item = table.get(coupon_key(redeemed.code), "COUPON")
         if item is None:
             return None
         coupon = coupon_from_item(item)
-        counts = [_uses(redeemed.stripe), *redeemed.counted]
-        used = {sk: (table.get(pk, sk) or {"used": 0})["used"] for sk in counts}
-        over = coupon.limit is not None and used[_uses(redeemed.stripe)] >= coupon.limit
-        if over or any(used[face] >= _most(coupon, face) for face in redeemed.counted):
+        if _spent(table, coupon, redeemed):
             return None
         writes += _counting(table, coupon, redeemed)
     return writes
@@ -265,15 +295,15 @@ def give_back(table: Table, redeemed: Sequence[Redeemed]) -> list[Write]:
 
 def faces(coupon: Coupon, person: str, order: Order) -> Iterator[str]:
     """What a use of a coupon is counted by, as far as its terms limit it: the person, their mailbox, their phone, and
-    the address that it goes to. Digests of the coupon's own: nobody can tell from them who it was, or that the same
-    person used another."""
+    the address that it goes to, unless it goes over a counter. Digests of the coupon's own: nobody can tell from them
+    who it was, or that the same person used another."""
     if coupon.per_customer:
         yield face("person", coupon.code, person)
         if mailbox := mailbox_of(order.customer.get("email", "")):
             yield face("mailbox", coupon.code, mailbox)
         if phone := phone_of(order.customer.get("phone", "")):
             yield face("phone", coupon.code, phone)
-    if _per_address(coupon):
+    if _per_address(coupon) and not order.counter:
         yield face("place", coupon.code, place_of(order.address))
 
 

@@ -16,11 +16,11 @@ from oms.inventory.model import Product
 from oms.inventory.supplies import expected_for, supplies_of
 from oms.orders.discounting import within
 from oms.orders.forms import Form
-from oms.orders.model import order_id_for
+from oms.orders.model import Order, order_id_for
 from oms.orders.once import digest_of
 from oms.orders.placing import request_digest
-from oms.orders.reading import totals_of
-from oms.orders.selling import SellByStaff, Seller
+from oms.orders.reading import coupons_view, totals_of
+from oms.orders.selling import SellByStaff, Seller, address_of
 from oms.orders.staff_forms import DraftForm, PlaceDraftForm, StaffOrderForm
 from oms.runtime import errors
 from oms.runtime.clock import to_text
@@ -175,44 +175,51 @@ class KeepDrafts:
 
     def _view(self, item: Item, seller: Seller) -> dict[str, Any]:
         form = checked(DraftForm, item["form"])
-        return {**_summary(item), "form": item["form"], "now": self._as_things_stand(form, seller)}
+        return {**_summary(item), "form": item["form"], "now": self._as_things_stand(item["draft_id"], form, seller)}
 
-    def _as_things_stand(self, form: DraftForm, seller: Seller) -> dict[str, Any]:
-        """What the order would cost, what there is of it, and what stands in its way; nothing is taken or held."""
+    def _as_things_stand(self, draft_id: str, form: DraftForm, seller: Seller) -> dict[str, Any]:
+        """What the order would cost, what there is of it, and what stands in its way; nothing is taken, held or
+        redeemed."""
         placing, problems = self.selling.placing, list[tuple[str, str]]()
         products = placing.products([line.sku for line in form.lines])
-        country = form.shipping_address.country if form.shipping_address else ""
+        store = None
         if form.counter:
             try:
-                country = self.selling.store(form.counter).address.country
+                store = self.selling.store(form.counter)
             except errors.InvalidRequest as error:
                 problems += error.fields
-        priced = None
+        address = {"country": "", "line1": "", **address_of(form, store)}
+        order = None
         if form.lines:
             try:
-                basket = self.selling.basket(form, products, country)
+                basket = self.selling.basket(form, products, address["country"])
                 priced = basket.priced
+                order = self.selling.order(form, draft_id, basket, address, self._now())
                 limits = self.selling.limits_of(seller)
                 if not within(limits, priced.totals.items, basket.discounts.total):
                     problems.append(("discount", "is beyond your limit"))
+                order = placing.coupons.tried(order, form.codes, self._now())
             except errors.InvalidRequest as error:
                 problems += error.fields
+            except errors.Conflict as refused:
+                problems.append(("coupons", refused.detail))
         known = [products[line.sku] for line in form.lines if line.sku in products]
         offered = placing.inventory.offered(known) if known else {}
         return {
             "currency": form.currency,
-            "totals": totals_of(priced.totals) if priced else None,
+            "totals": totals_of(order.totals) if order else None,
+            "coupons": coupons_view(order) if order else [],
             "lines": [
-                self._line(number, line, products.get(line.sku), offered, priced)
+                self._line(number, line, products.get(line.sku), offered, order)
                 for number, line in enumerate(form.lines, start=1)
             ],
             "problems": [{"field": field, "message": message} for field, message in problems],
         }
 
     def _line(
-        self, number: int, line: Any, product: Product | None, offered: Mapping[str, int], priced: Any
+        self, number: int, line: Any, product: Product | None, offered: Mapping[str, int], order: Order | None
     ) -> dict[str, Any]:
-        cost = priced.lines[number - 1] if priced else None
+        cost = order.lines[number - 1] if order else None
         available = offered.get(line.sku, 0)
         lacking = max(0, line.quantity - available)
         return {

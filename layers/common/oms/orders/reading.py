@@ -61,6 +61,11 @@ def totals_view(order: Order) -> dict[str, int]:
     return totals_of(order.totals)
 
 
+def coupons_view(order: Order) -> list[dict[str, Any]]:
+    """What each of an order's coupons took off."""
+    return [{"code": each.code, "discount": each.discount, "shipping": each.shipping} for each in order.coupons]
+
+
 def totals_of(totals: Totals) -> dict[str, int]:
     """What a total is made of, in minor units."""
     return {
@@ -128,9 +133,7 @@ def order_view(orders: DynamoOrders, order: Order, *, staff: bool, collection_co
         "taken_at": order.taken_at or None,
     }
     if order.coupons:
-        view["coupons"] = [
-            {"code": each.code, "discount": each.discount, "shipping": each.shipping} for each in order.coupons
-        ]
+        view["coupons"] = coupons_view(order)
     if order.promised_for:
         view["deliver_by"] = order.promised_for
     if order.note:

@@ -91,8 +91,8 @@ class SellByStaff:
     def place(self, form: StaffOrderForm, key: str, seller: Seller) -> dict[str, Any]:
         """Place an order once per channel and ``key``, and say what the request is answered.
 
-        Raises ``IdempotencyKeyReused``, ``InvalidRequest``, ``Forbidden`` above the seller's limits, ``Conflict``, and
-        ``OutOfStock`` for what is not handed over at once.
+        Raises ``IdempotencyKeyReused``, ``InvalidRequest``, ``Forbidden`` above the seller's limits, ``Conflict``, also
+        for a coupon that does not hold, and ``OutOfStock`` for what is not handed over at once.
         """
         digest = request_digest(form.model_dump(mode="json", exclude_none=True))
         return self.place_as(form, order_id_for(form.channel, key), digest, seller, "POST /staff/orders")
@@ -173,41 +173,45 @@ class SellByStaff:
         if form.deliver_by and form.deliver_by < to_text(now)[:10]:
             raise field_problem([("deliver_by", "must not be over")])
         store = self.store(form.counter) if form.counter else None
-        address = _address(form, store)
+        address = address_of(form, store)
         products = self.placing.products([line.sku for line in form.lines])
         basket = self.basket(form, products, address["country"])
         limits, offered = self.limits_of(seller), basket
-        facts: dict[str, Any] = {"method": form.payment.method}
+        facts: dict[str, Any] = {}
         if form.charged_total is None:
             require_within(limits, basket.priced.totals.items, basket.discounts.total)
         elif form.charged_total != basket.priced.totals.total:
             basket = replace(basket, priced=pricing.charged(basket.priced, form.charged_total, basket.country))
-        total = basket.priced.totals.total
-        if total <= 0:
+        ours = offered.priced.totals.total
+        if basket.priced.totals.total <= 0:
             raise field_problem([("discount", "leaves nothing to pay")])
-        if form.payment.method == "invoice":
-            require_credit(limits, total)
         if form.payment.method == CARD_LINK and not self.pay_url:
             raise errors.Conflict("No link can be sent: MerchantPayUrl is empty.", extra={"code": "no_pay_page"})
         if basket.discounts.told:
             facts["discounts"] = [dict(each) for each in basket.discounts.told]
         if taken_at:
             facts["taken_at"] = taken_at
-        entry = _entry(form, order_id, total, seller, taken_at)
-        order = self._order(form, order_id, digest, basket, address, entry, now, taken_at)
-        money = [ledger.append(self.placing.orders.table, order_id, entry, now)] if entry else []
-        ours = offered.priced.totals.total
         beyond = not within(limits, offered.priced.totals.items, offered.discounts.total)
-        if total != ours or beyond:
+        if form.charged_total is not None and (form.charged_total != ours or beyond):
             # It has happened, so it is no error of the request; somebody may want to know why.
             facts |= {"our_total": ours, "beyond_limit": beyond}
-            data = {"order_id": order_id, "charged": total, "ours": ours, "beyond_limit": beyond, "by": seller.actor}
-            money.append(Cases(self.placing.orders.table).opening(PRICE_DIFFERENCE, order_id, now, data))
+            charged = {"charged": form.charged_total, "ours": ours, "beyond_limit": beyond, "by": seller.actor}
+            data = {"order_id": order_id, **charged}
+            writes = (*writes, Cases(self.placing.orders.table).opening(PRICE_DIFFERENCE, order_id, now, data))
             telemetry.count("TillPriceDifferences")
-        told = [Event("OrderPlaced", seller.actor, cause, {**first_facts(order), **facts})]
-        if entry:
-            told.append(_money_event(entry, cause))
-        order = self._reserve(order, told, products, now, (*writes, *money))
+        order = self.order(form, order_id, basket, address, now)
+        order = replace(order, request_digest=digest, taken_at=taken_at)
+
+        def sell(order: Order, joined: tuple[Write, ...], known: Mapping[str, Product]) -> Order:
+            return self._sell(order, form, seller, cause, facts, known, now, joined)
+
+        def with_gifts(order: Order, joined: tuple[Write, ...]) -> Order:
+            if order.counter:
+                # What is handed over has left with its customer: nothing can be put beside it any more.
+                return sell(order, (*writes, *joined), products)
+            return self.placing.gifts.place(order, (*writes, *joined), products, now, sell)
+
+        order = self.placing.coupons.place(order, form.codes, now, with_gifts)
         count_placed(order)
         if order.counter and order.oversold:
             telemetry.count("OversoldUnits", sum(order.oversold.values()), channel=order.channel)
@@ -216,44 +220,67 @@ class SellByStaff:
             )
         return order
 
-    def _order(
-        self,
-        form: StaffOrderForm,
-        order_id: str,
-        digest: bytes,
-        basket: Basket,
-        address: Mapping[str, str],
-        entry: ledger.Entry | None,
-        now: datetime,
-        taken_at: str,
-    ) -> Order:
-        priced = basket.priced
-        payment = ledger.with_entry(Payment(), entry) if entry else self.placing.own_payment()
-        if form.payment.method == "invoice":
-            days = form.payment.terms_days or _TERMS_DAYS
-            payment = replace(payment, due_at=to_text(now + timedelta(days=days)))
-        order = Order(
+    def order(self, form: DraftForm, order_id: str, basket: Basket, address: Mapping[str, str], now: datetime) -> Order:
+        """The order that a form asks for, before coupons, gifts and its payment."""
+        return Order(
             order_id=order_id,
             channel=form.channel,
-            status=Status.CONFIRMED if entry else Status.PLACED,
+            status=Status.PLACED,
             customer=_customer(form, order_id),
             address=address,
-            lines=priced.lines,
+            lines=basket.priced.lines,
             currency=form.currency,
-            totals=priced.totals,
-            payment=payment,
+            totals=basket.priced.totals,
+            payment=Payment(),
             placed_at=to_text(now),
-            expires_at=to_text(now if entry else now + self.link_life),
-            request_digest=digest,
+            expires_at=to_text(now),
             shipping_method=form.method,
             note=form.note or "",
             gift=form.gift.told() if form.gift else {},
             promised_for=form.deliver_by or "",
             counter=form.counter or "",
-            taken_at=taken_at,
         )
+
+    def _sell(
+        self,
+        order: Order,
+        form: StaffOrderForm,
+        seller: Seller,
+        cause: str,
+        facts: Mapping[str, Any],
+        products: Mapping[str, Product],
+        now: datetime,
+        writes: tuple[Write, ...],
+    ) -> Order:
+        """Make an order whose total is final, with its money."""
+        total = order.totals.total
+        if form.payment.method == "invoice":
+            require_credit(self.limits_of(seller), total)
+        entry = _entry(form, order.order_id, total, seller, order.taken_at) if total else None
+        order = self._paid(order, form, entry, now)
+        if order.status is Status.CONFIRMED and not order.counter:
+            order = order.with_effects(Effect.START_FULFILLMENT)
         order = self.placing.rated(order)
-        return order.with_effects(Effect.START_FULFILLMENT) if entry and not order.counter else order
+        if total:
+            facts = {"method": form.payment.method, **facts}
+        told = [Event("OrderPlaced", seller.actor, cause, {**first_facts(order), **facts})]
+        if entry:
+            told.append(_money_event(entry, cause))
+            writes = (*writes, ledger.append(self.placing.orders.table, order.order_id, entry, now))
+        return self._reserve(order, told, products, now, writes)
+
+    def _paid(self, order: Order, form: StaffOrderForm, entry: ledger.Entry | None, now: datetime) -> Order:
+        if not order.totals.total:
+            # Nothing is to be paid, so nothing is waited for.
+            return order.moved_to(Status.CONFIRMED)
+        if entry is None:
+            payment, expires = self.placing.own_payment(), to_text(now + self.link_life)
+            return replace(order, payment=payment, expires_at=expires)
+        payment = ledger.with_entry(Payment(), entry)
+        if form.payment.method == "invoice":
+            days = form.payment.terms_days or _TERMS_DAYS
+            payment = replace(payment, due_at=to_text(now + timedelta(days=days)))
+        return replace(order.moved_to(Status.CONFIRMED), payment=payment)
 
     def _reserve(
         self, order: Order, told: list[Event], products: Mapping[str, Product], now: datetime, writes: tuple[Write, ...]
@@ -327,7 +354,7 @@ def _taken_at(form: StaffOrderForm, now: datetime) -> str:
     return to_text(taken)
 
 
-def _address(form: StaffOrderForm, store: Facility | None) -> dict[str, str]:
+def address_of(form: DraftForm, store: Facility | None) -> dict[str, str]:
     """Where the goods go: for what is handed over, the store, whose country's tax it is."""
     if store is None:
         return form.shipping_address.model_dump(exclude_none=True) if form.shipping_address else {}
@@ -343,7 +370,7 @@ def _address(form: StaffOrderForm, store: Facility | None) -> dict[str, str]:
     }
 
 
-def _customer(form: StaffOrderForm, order_id: str) -> dict[str, str]:
+def _customer(form: DraftForm, order_id: str) -> dict[str, str]:
     """Who buys. Somebody who says nothing is a customer of their own: walk-ins are not one person."""
     told = form.customer.model_dump(exclude_none=True) if form.customer else {}
     identity = f"walk-in:{order_id}"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, EmailStr, Field, StringConstraints, model_validator
 
-from oms.orders.forms import AddressForm, Day, Form, GiftForm, LineForm, ShortText
+from oms.orders.forms import AddressForm, CouponCode, Day, Form, GiftForm, LineForm, ShortText
 from oms.orders.pricing import CURRENCIES, SHIPPING
 
 Reference = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60)]
@@ -65,6 +65,7 @@ class DraftForm(Form):
     counter: FacilityCode | None = None
     """The store that hands the goods over at once; they are sent or collected later without one."""
     discount: DiscountForm | None = None
+    coupons: Annotated[list[CouponCode], Field(min_length=1, max_length=3)] | None = None
     note: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)] | None = None
     gift: GiftForm | None = None
     deliver_by: Day | None = None
@@ -76,9 +77,16 @@ class DraftForm(Form):
             raise ValueError(f"currency must be one of {', '.join(sorted(CURRENCIES))}")
         if self.shipping_method not in SHIPPING:
             raise ValueError(f"shipping_method must be one of {', '.join(sorted(SHIPPING))}")
+        if len(set(self.codes)) < len(self.codes):
+            raise ValueError("coupons: each once")
         if self.counter and self.channel != "pos":
             raise ValueError("counter is for channel pos: goods are handed over at a till only")
         return self
+
+    @property
+    def codes(self) -> list[str]:
+        """The coupons to redeem."""
+        return self.coupons or []
 
     @property
     def method(self) -> str:
@@ -132,6 +140,10 @@ class StaffOrderForm(DraftForm):
             raise ValueError("customer.email must be given: the link is sent there")
         if self.charged_total and not (self.counter and self.payment.method in ("card_terminal", "cash")):
             raise ValueError("charged_total is for money that was taken at a counter")
+        if self.charged_total and self.coupons:
+            raise ValueError(
+                "coupons: none is redeemed after charged_total was taken; tell what it took off as a discount"
+            )
         if self.taken_at and self.channel != "pos":
             raise ValueError("taken_at is for tills")
         return self
