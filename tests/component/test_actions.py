@@ -17,10 +17,17 @@ from tests.component.test_messages import Mailbox
 from tests.component.test_shipping import seen, shipped
 from tests.support.floor import Floor
 from tests.support.shop import Answer, Shop, checkout
+from tests.support.till import TILL, by_phone, deliver, open_a_store, over_the_counter, sell
 
 AGENT = {"cognito:groups": "[agent]", "cognito:username": "sam"}
 OPS = {"cognito:groups": "[ops]", "cognito:username": "kim"}
-ENTRIES = ("place_order.api", "customer_service.api", "customer_service.aftersales", "messages.api")
+ENTRIES = (
+    "place_order.api",
+    "place_order.staff",
+    "customer_service.api",
+    "customer_service.aftersales",
+    "messages.api",
+)
 
 
 class KnownStaff:
@@ -152,9 +159,26 @@ def of_a_marketplace(floor: Floor) -> str:
     return floor.shop.order_of("etsy", external).order_id
 
 
+def on_invoice(floor: Floor) -> str:
+    open_a_store(floor.shop)
+    return str(sell(floor.shop, by_phone(), staff=OPS).body["order_id"])
+
+
+def not_on_the_books(floor: Floor) -> str:
+    open_a_store(floor.shop)
+    return str(sell(floor.shop, over_the_counter(("SHIRT", 7))).body["order_id"])
+
+
+def on_the_books_since(floor: Floor) -> str:
+    order_id = not_on_the_books(floor)
+    deliver(floor.shop, "SHIRT", 2)
+    return order_id
+
+
 STATES: tuple[Callable[[Floor], str], ...] = (
     *(placed, confirmed, allocated, being_picked, held, overpaid, gone, in_trouble, arrived, coming_back),
     *(cancelled, refund_failed, disputed, expired, forgotten, of_a_marketplace),
+    *(on_invoice, not_on_the_books, on_the_books_since),
 )
 
 
@@ -293,3 +317,25 @@ def test_only_ops_are_offered_what_only_ops_may(floor: Floor) -> None:
     assert "release_fraud" in allowed(floor.shop, order_id, OPS)
     assert "release_fraud" not in allowed(floor.shop, order_id, AGENT)
     assert "release_address" in allowed(floor.shop, order_id, AGENT)
+
+
+def test_money_and_goods_at_a_counter_are_offered_with_their_consequences(floor: Floor) -> None:
+    shop = floor.shop
+    waiting = {action["action"]: action for action in offered(shop, placed(floor), TILL)}
+    assert waiting["payment"]["consequences"] == [
+        "The order is confirmed then.",
+        "What the customer began to pay online is called off.",
+        "$52.97 is booked as paid.",
+    ]
+    assert waiting["payment"]["body"]["amount"] == 5297
+    assert waiting["bank_transfer"]["why_not"]["code"] == "forbidden"
+    assert waiting["hand_over"]["why_not"]["code"] == "no_counter"
+    order_id = on_the_books_since(floor)
+    counter = {action["action"]: action for action in offered(shop, order_id, TILL)}
+    assert counter["hand_over"]["consequences"] == [
+        "The order is completed then.",
+        "2 units leave the books.",
+        "The inventory hold is off.",
+    ]
+    assert {"hand_over", "hand_over_found"} <= allowed(shop, order_id, OPS)
+    assert "payment" not in allowed(shop, order_id, OPS)

@@ -25,6 +25,11 @@ def with_a_store(shop: Shop) -> Shop:
     """A warehouse with ten shirts and mugs, and a store with five shirts."""
     shop.stock_up("SHIRT", 10)
     shop.stock_up("MUG", 10, price=500)
+    return open_a_store(shop)
+
+
+def open_a_store(shop: Shop) -> Shop:
+    """A store with five shirts."""
     save_facility(shop.app.inventory, Facility("store", ORIGIN, kind="store", pickup=True, ships=False), shop.now)
     deliver(shop, "SHIRT", 5)
     return shop

@@ -313,6 +313,7 @@ class App:
             replace(self.payment_links, orders=orders),
             replace(self.disputes, orders=orders),
             replace(self.tenders, orders=orders),
+            replace(self.counter_sales, orders=orders),
             Troubles(orders, self.clock),
             self.clock,
             bool(self.settings.mails_are_sent),

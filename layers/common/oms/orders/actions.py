@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Never
+from typing import Any, Literal, Never
 
+from oms.fulfillment.counter import CounterSales
 from oms.fulfillment.tracking import Troubles
 from oms.messages.kinds import Due
 from oms.messages.languages import language
@@ -22,13 +23,14 @@ from oms.orders.crediting import Credit, CreditOrders
 from oms.orders.editing import Edit, EditOrders
 from oms.orders.ending import EndOrders
 from oms.orders.holding import RELEASED_BY, HoldOrders
-from oms.orders.model import HOLD_KINDS, OPEN, Effect, Order
+from oms.orders.model import HOLD_KINDS, OPEN, Effect, Order, Status
 from oms.orders.notes import NoteForm, WriteNotes
 from oms.orders.refunds import STILL_DUE
 from oms.orders.returning import OPEN as RETURN_OPEN
 from oms.orders.returning import ReturnLine
 from oms.orders.returns import Asked, ReturnOrders
 from oms.orders.store import Change, DynamoOrders
+from oms.payments.coverage import due
 from oms.payments.disputes import AnswerDisputes
 from oms.payments.tenders import RecordTenders
 from oms.runtime import errors
@@ -36,6 +38,7 @@ from oms.runtime.clock import Clock
 from oms.runtime.http import problem
 
 AGENTS = ("agent", "ops")
+SELLERS = ("agent", "ops", "pos")
 _ACTOR, _KEY, _REASON = "staff:rehearsal", "rehearsal", "the customer asked for it"
 _ENGLISH = language("en")
 _DECISIONS = ("approve", "reject", "sent", "cancel", "close")
@@ -89,6 +92,7 @@ class OfferActions:
     payment_links: SendPaymentLinks
     disputes: AnswerDisputes
     tenders: RecordTenders
+    counter_sales: CounterSales
     troubles: Troubles
     clock: Clock
     sends_mails: bool
@@ -108,6 +112,7 @@ class OfferActions:
         yield from self._editing(order)
         yield from self._holding(order)
         yield from self._refunding(order, unlimited="ops" in groups)
+        yield from self._selling(order)
         yield from self._returning(order)
         yield from self._telling(order)
         yield from self._settling(order)
@@ -232,6 +237,54 @@ class OfferActions:
             groups=("ops",),
         )
 
+    def _selling(self, order: Order) -> Iterator[Attempt]:
+        order_id, path, amount = order.order_id, f"/staff/orders/{order.order_id}", max(1, due(order))
+        money = _ENGLISH.money(amount, order.currency)
+
+        def take(method: Literal["cash", "bank_transfer"]) -> object:
+            return self.tenders.record(order_id, method, amount, reference="receipt", agent=_ACTOR, key=_KEY)
+
+        yield Attempt(
+            "payment",
+            "POST",
+            f"{path}/payments",
+            "Take money for the order; told here for all that is due, in cash.",
+            lambda: take("cash"),
+            {"method": "cash", "amount": amount, "reference": "receipt"},
+            key=True,
+            groups=SELLERS,
+            adds=(f"{money} is booked as paid.",),
+        )
+        yield Attempt(
+            "bank_transfer",
+            "POST",
+            f"{path}/payments",
+            "Note that the customer paid all that is due by a bank transfer.",
+            lambda: take("bank_transfer"),
+            {"method": "bank_transfer", "amount": amount, "reference": "receipt"},
+            key=True,
+            groups=("ops",),
+            adds=(f"{money} is booked as paid.",),
+        )
+        yield Attempt(
+            "hand_over",
+            "POST",
+            f"{path}/hand-over",
+            "Let what went over the counter leave the books of the store, as far as they have it.",
+            lambda: self.counter_sales.go_on(order_id, actor=_ACTOR),
+            groups=SELLERS,
+        )
+        yield Attempt(
+            "hand_over_found",
+            "POST",
+            f"{path}/hand-over",
+            "Say why the goods were there although the books did not have them; then all of it leaves.",
+            lambda: self.counter_sales.go_on(order_id, actor=_ACTOR, found=_REASON),
+            {"found": _REASON},
+            groups=("ops",),
+            adds=("What the books lack is entered first.",),
+        )
+
     def _returning(self, order: Order) -> Iterator[Attempt]:
         order_id, path = order.order_id, f"/orders/{order.order_id}/returns"
         line = next((each for each in order.lines if each.kept), order.lines[0])
@@ -273,7 +326,7 @@ class OfferActions:
             lambda: self.notes.add(order_id, NoteForm(text="note"), author=_ACTOR, key=_KEY),
             {"text": "note"},
             key=True,
-            groups=("agent", "ops", "pos"),
+            groups=SELLERS,
         )
         yield Attempt(
             "ask",
@@ -283,7 +336,7 @@ class OfferActions:
             lambda: self.notes.add(order_id, NoteForm(text="question", question=True), author=_ACTOR, key=_KEY),
             {"text": "question", "question": True},
             key=True,
-            groups=("agent", "ops", "pos"),
+            groups=SELLERS,
             adds=("The customer gets a mail with a link to answer by.",),
         )
         yield Attempt(
@@ -293,7 +346,7 @@ class OfferActions:
             "Send the customer the link by which they pay.",
             lambda: self.payment_links.send(order_id, actor=_ACTOR, key=_KEY),
             key=True,
-            groups=("agent", "ops", "pos"),
+            groups=SELLERS,
             adds=("The customer gets a mail.",),
         )
         try:
@@ -413,8 +466,14 @@ def _consequences(before: Order, after: Order) -> tuple[int, bool, list[str]]:
         words.append(f"{_ENGLISH.money(refund, before.currency)} goes back to the customer.")
     new = set(after.effects) - set(before.effects)
     if Effect.CANCEL_INTENT in new:
-        words.append("It cannot be paid any more, and money that is only set aside is let go.")
-    units = sum(before.promised().values()) - sum(after.promised().values())
+        if after.status is Status.CONFIRMED:
+            words.append("What the customer began to pay online is called off.")
+        else:
+            words.append("It cannot be paid any more, and money that is only set aside is let go.")
+    left = _shipped(after) - _shipped(before)
+    if left:
+        words.append(f"{left} unit{'' if left == 1 else 's'} leave{'s' if left == 1 else ''} the books.")
+    units = sum(before.promised().values()) - sum(after.promised().values()) - left
     if units > 0:
         words.append(f"{units} unit{'' if units == 1 else 's'} go back on sale.")
     stops = Effect.STOP_FULFILLMENT in new
@@ -432,3 +491,7 @@ def _consequences(before: Order, after: Order) -> tuple[int, bool, list[str]]:
     if Effect.SUBMIT_EVIDENCE in new:
         words.append("The provider takes the evidence once.")
     return max(0, refund), stops, words
+
+
+def _shipped(order: Order) -> int:
+    return sum(sum(line.units(line.shipped).values()) for line in order.lines)
