@@ -444,6 +444,7 @@ class AmazonCore(Marketplace):
             "fulfillment": {
                 "fulfillmentStatus": "UNSHIPPED" if purchase.paid else "PENDING",
                 "fulfilledBy": "AMAZON" if any(item.by_amazon for item, _ in sold) else "MERCHANT",
+                **({"deliverByWindow": {"latestDateTime": purchase.promised_at}} if purchase.promised_at else {}),
             },
             "orderItems": items,
             "packages": [],

@@ -539,6 +539,9 @@ class EbayCore(Marketplace):
 
     def _new_order(self, order_id: str, lines: list[dict[str, Any]], purchase: Purchase) -> dict[str, Any]:
         currency = lines[0]["lineItemCost"]["currency"]
+        if purchase.promised_at:
+            for line in lines:
+                line["lineItemFulfillmentInstructions"] = {"maxEstimatedDeliveryDate": purchase.promised_at}
         items = sum(self._items[each["sku"]].price * each["quantity"] for each in lines)
         total = items + purchase.shipping + purchase.tax - purchase.discount
         prices = {

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qs
@@ -501,6 +502,7 @@ class EtsyCore(Marketplace):
         purchase: Purchase,
     ) -> dict[str, Any]:
         now = int(self.clock())
+        promised = int(datetime.fromisoformat(purchase.promised_at).timestamp()) if purchase.promised_at else None
         return {
             "transaction_id": self.next_number("transaction", 4_000_000_001),
             "title": listing.title,
@@ -509,6 +511,7 @@ class EtsyCore(Marketplace):
             "created_timestamp": now,
             "paid_timestamp": now if purchase.paid else None,
             "shipped_timestamp": None,
+            "expected_ship_date": promised,
             "quantity": quantity,
             "receipt_id": receipt_id,
             "is_digital": False,

@@ -163,6 +163,8 @@ class Purchase:
     tax: int = 0
     discount: int = 0
     paid: bool = True
+    promised_at: str = ""
+    """Until when the buyer was told to have it, on Etsy when it is to leave; RFC 3339, or nothing was told."""
 
     @classmethod
     def parse(cls, told: Mapping[str, Any]) -> Purchase:
@@ -181,6 +183,7 @@ class Purchase:
             int(told.get("tax_minor", 0)),
             int(told.get("discount_minor", 0)),
             bool(told.get("paid", True)),
+            str(told.get("promised_at", "")),
         )
 
 

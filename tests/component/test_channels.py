@@ -33,9 +33,9 @@ def shown(shop: Shop, channel: str, sku: str = "SHIRT") -> int:
     return int(control(shop, channel, "GET", f"/_sim/listings/{sku}")["quantity"])
 
 
-def buys(shop: Shop, channel: str, quantity: int, sku: str = "SHIRT") -> str:
-    lines = [{"sku": sku, "quantity": quantity}]
-    return str(control(shop, channel, "POST", "/_sim/purchases", {"lines": lines, "buyer": {"name": "Bo"}})["order_id"])
+def buys(shop: Shop, channel: str, quantity: int, sku: str = "SHIRT", **told: Any) -> str:
+    body = {"lines": [{"sku": sku, "quantity": quantity}], "buyer": {"name": "Bo"}, **told}
+    return str(control(shop, channel, "POST", "/_sim/purchases", body)["order_id"])
 
 
 def record_of(shop: Shop, sku: str = "SHIRT") -> dict[str, Any]:

@@ -135,3 +135,28 @@ def test_a_marketplace_s_orders_are_rated_too(shop: Shop) -> None:
     shop.deliver_all()
     order = shop.order_of("etsy", external)
     assert (order.priority_codes, order.orders_before, order.priority_rules) == ("MN", 0, 1)
+
+
+@pytest.mark.parametrize("channel", ["etsy", "ebay", "amazon"])
+def test_a_marketplace_s_order_that_is_promised_for_a_day_says_so(shop: Shop, channel: str) -> None:
+    shop.stock_up("SHIRT", 20)
+    on_sale(shop, channel, "SHIRT", 20)
+    soon = buys(shop, channel, 1, promised_at="2026-11-26T12:00:00.000Z")
+    late = buys(shop, channel, 1, promised_at="2026-12-24T12:00:00.000Z")
+    shop.deliver_all()
+    order = shop.order_of(channel, soon)
+    assert (order.promised_for, "P" in order.priority_codes) == ("2026-11-26", True)
+    later = shop.order_of(channel, late)
+    assert (later.promised_for, "P" in later.priority_codes) == ("2026-12-24", False)
+
+
+def test_a_promised_day_is_known_when_a_pending_order_is_paid(shop: Shop) -> None:
+    shop.stock_up("SHIRT", 20)
+    on_sale(shop, "amazon", "SHIRT", 20)
+    external = buys(shop, "amazon", 1, paid=False, promised_at="2026-11-26T12:00:00.000Z")
+    shop.deliver_all()
+    assert shop.order_of("amazon", external).status == "placed"
+    shop.amazon.pay(external)
+    shop.deliver_all()
+    order = shop.order_of("amazon", external)
+    assert (order.status, order.promised_for, "P" in order.priority_codes) == ("confirmed", "2026-11-26", True)

@@ -211,6 +211,13 @@ def test_a_pending_order_is_not_paid_and_shows_no_amounts(rig: Rig) -> None:
     assert (paid.paid, paid.grand_total, paid.currency) == (True, 1999, "USD")
 
 
+def test_the_end_of_the_window_is_the_promised_day(rig: Rig) -> None:
+    rig.list_sku("A", 5)
+    told = rig.channel.fetch_order(rig.buy({"A": 1}, promised_at="2026-11-30T23:59:59Z"))
+    assert told is not None
+    assert told.promised_for == "2026-11-30"
+
+
 def test_what_amazon_ships_itself_is_never_ours_to_ship(rig: Rig) -> None:
     rig.list_sku("A", 5, by_amazon=True)
     order = rig.channel.fetch_order(rig.buy({"A": 1}))

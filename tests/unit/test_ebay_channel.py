@@ -352,6 +352,19 @@ def test_an_amount_that_makes_no_sense_is_refused_not_rounded(rig: Rig, value: s
         channel.fetch_order("1")
 
 
+def test_the_first_day_that_a_line_was_promised_for_is_the_order_s(rig: Rig) -> None:
+    told = an_order(rig)
+    (line,) = told["lineItems"]
+    days = ("2026-12-02T08:00:00.000Z", "2026-11-30T08:00:00.000Z", None)
+    told["lineItems"] = [
+        {**line, "lineItemId": str(number), "lineItemFulfillmentInstructions": {"maxEstimatedDeliveryDate": day}}
+        for number, day in enumerate(days)
+    ]
+    order = answering("ebay", (200, told)).fetch_order("1")
+    assert order is not None
+    assert order.promised_for == "2026-11-30"
+
+
 def test_an_order_to_be_collected_has_only_a_country(rig: Rig) -> None:
     order = answering("ebay", (200, an_order(rig, fulfillmentStartInstructions=[]))).fetch_order("1")
     assert order is not None

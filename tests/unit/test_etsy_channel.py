@@ -353,6 +353,16 @@ def test_what_counts_as_cancelled(rig: Rig, changes: dict[str, Any], cancelled: 
     assert order.cancelled is cancelled
 
 
+def test_the_day_by_which_it_is_to_leave_is_the_promised_one(rig: Rig) -> None:
+    rig.list_sku("A", 5)
+    told = rig.channel.fetch_order(rig.buy({"A": 1}, promised_at="2026-11-26T23:59:59Z"))
+    assert told is not None
+    assert told.promised_for == "2026-11-26"
+    silent = rig.channel.fetch_order(rig.buy({"A": 1}))
+    assert silent is not None
+    assert silent.promised_for == ""
+
+
 def test_an_order_that_is_not_paid_says_so(rig: Rig) -> None:
     rig.list_sku("A", 5)
     order = rig.channel.fetch_order(rig.buy({"A": 1}, paid=False))

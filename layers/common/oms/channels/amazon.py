@@ -30,6 +30,7 @@ from oms.channels.port import (
     RowResult,
     ShippedParcel,
     SignatureInvalid,
+    promised_day,
 )
 from oms.channels.reading import bare, read_order, read_orders
 from oms.runtime.clock import Clock, from_text, to_text, utc_now
@@ -340,6 +341,7 @@ def _order(order: Mapping[str, Any]) -> ExternalOrder:
     buyer = order.get("buyer") or {}
     where = (order.get("recipient") or {}).get("deliveryAddress") or {}
     name = where.get("name") or buyer.get("buyerName") or ""
+    latest = (order["fulfillment"].get("deliverByWindow") or {}).get("latestDateTime")
     further = [where.get("addressLine2") or "", where.get("addressLine3") or ""]
     return ExternalOrder(
         external_id=str(order["orderId"]),
@@ -378,6 +380,7 @@ def _order(order: Mapping[str, Any]) -> ExternalOrder:
         placed_at=from_text(order["createdTime"]).astimezone(UTC),
         updated_at=from_text(order["lastUpdatedTime"]).astimezone(UTC),
         reserves=pending and order["fulfillment"].get("fulfilledBy") != "AMAZON",
+        promised_for=promised_day([from_text(latest)] if latest else []),
     )
 
 

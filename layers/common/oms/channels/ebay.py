@@ -33,6 +33,7 @@ from oms.channels.port import (
     RowResult,
     ShippedParcel,
     SignatureInvalid,
+    promised_day,
 )
 from oms.channels.reading import bare, read_order, read_orders
 from oms.runtime.clock import Clock, from_text, to_text, utc_now
@@ -518,6 +519,11 @@ def _order(order: Mapping[str, Any]) -> ExternalOrder:
         or (payment == "FULLY_REFUNDED" and untouched),
         placed_at=from_text(order["creationDate"]),
         updated_at=from_text(order["lastModifiedDate"]),
+        promised_for=promised_day(
+            from_text(each["maxEstimatedDeliveryDate"])
+            for each in (line.get("lineItemFulfillmentInstructions") or {} for line in order["lineItems"])
+            if each.get("maxEstimatedDeliveryDate")
+        ),
         refunded_total=sum(
             money(refund.get("amount"))
             for refund in (order.get("paymentSummary") or {}).get("refunds") or []

@@ -30,6 +30,7 @@ from oms.channels.port import (
     RowResult,
     ShippedParcel,
     SignatureInvalid,
+    promised_day,
 )
 from oms.channels.reading import bare, read_order, read_orders
 
@@ -426,6 +427,11 @@ def _order(receipt: Mapping[str, Any]) -> ExternalOrder:
         placed_at=_moment(receipt, "created_timestamp", "create_timestamp"),
         updated_at=_moment(receipt, "updated_timestamp", "update_timestamp"),
         refunded_total=sum(_minor(refund.get("amount"), currency) for refund in receipt.get("refunds") or ()),
+        promised_for=promised_day(
+            datetime.fromtimestamp(int(each["expected_ship_date"]), UTC)
+            for each in receipt.get("transactions", ())
+            if each.get("expected_ship_date")
+        ),
     )
 
 

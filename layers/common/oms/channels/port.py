@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
@@ -93,6 +93,13 @@ class ExternalOrder:
     """Not paid yet, and yet the channel has taken the units off sale: they must not be sold to anybody else."""
     lines_show_what_is_left: bool = False
     """Units that were cancelled or taken back on the channel are gone from the lines."""
+    promised_for: str = ""
+    """The day on which the buyer was told to have it, or, where the channel tells only that, by which it must leave."""
+
+
+def promised_day(moments: Iterable[datetime]) -> str:
+    """The first of the days, in UTC, on which something was promised; empty when nothing was."""
+    return min((moment.astimezone(UTC).date().isoformat() for moment in moments), default="")
 
 
 @dataclass(frozen=True, slots=True)

@@ -304,7 +304,9 @@ class PlaceOrders:
             products = {line.sku: Product(line.sku, "", 0, external.currency, kit=line.parts) for line in order.lines}
             prices = {line.external_line_id: line.unit_price for line in external.lines}
             known = [line for line in external.lines if line.sku in products]
-            told = self._from_external(channel, replace(external, lines=tuple(known)), order.order_id, products, "")
+            told = self._from_external(
+                channel, replace(external, lines=tuple(known)), order.order_id, products, order.placed_at
+            )
             after = replace(
                 order.moved_to(Status.CONFIRMED),
                 customer=told.customer,
@@ -319,6 +321,7 @@ class PlaceOrders:
                 priority_codes=told.priority_codes,
                 priority_rules=told.priority_rules,
                 orders_before=told.orders_before,
+                promised_for=told.promised_for,
             ).with_effects(Effect.START_FULFILLMENT)
             event = Event(
                 "PaymentCaptured", f"channel:{channel}", entry.cause, {"amount": entry.amount, "total": entry.amount}
@@ -378,6 +381,7 @@ class PlaceOrders:
             placed_at=now,
             expires_at=now,
             external_id=external.external_id,
+            promised_for=external.promised_for,
         )
         return self.rated(order).with_effects(Effect.START_FULFILLMENT)
 
