@@ -15,7 +15,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from oms.customers.forms import ChangeCustomerForm, CloseDemandForm, MergeForm
+from oms.customers.demands import AskForm, CloseDemandForm, HoldPersonForm
+from oms.customers.forms import ChangeCustomerForm, MergeForm
 from oms.customers.reward_forms import RewardRulesForm
 from oms.customers.segment_forms import CampaignExportForm, PreviewForm, SegmentForm
 from oms.fulfillment.carrier import TrackingStatus
@@ -140,6 +141,30 @@ _CUSTOMER = _object(
         "version": COUNT,
     }
 )
+_DEMAND: dict[str, Schema] = {
+    "demand_id": TEXT,
+    "kind": TEXT,
+    "channel": TEXT,
+    "status": TEXT,
+    "customer_id": _or_null(TEXT),
+    "buyer_ids": _list(TEXT),
+    "external_ids": _list(TEXT),
+    "everybody": FLAG,
+    "needs_somebody": FLAG,
+    "reason": _or_null(TEXT),
+    "asked_by": _or_null(TEXT),
+    "confirmed_by": _or_null(TEXT),
+    "received_at": TIME,
+    "deadline": TIME,
+    "overdue": FLAG,
+    "begins_at": _or_null(TIME),
+    "waits_for": _list(_object({"order_id": TEXT, "because": TEXT})),
+    "made_at": _or_null(TIME),
+    "outcome": _or_null(TEXT),
+    "order_ids": _list(TEXT),
+    "done_by": _or_null(TEXT),
+    "done_at": _or_null(TIME),
+}
 _ZONE = _object({"facility": TEXT, "zone": TEXT, "name": TEXT, "bins": _list(TEXT)})
 _SUPPLY: dict[str, Schema] = {
     "supply": TEXT,
@@ -772,6 +797,28 @@ ANSWERS: dict[str, Schema] = {
     "Segment": _object(_SEGMENT),
     "Segments": _object({"segments": _list(_ref("Segment")), "next_cursor": _or_null(TEXT)}),
     "SegmentPreview": _object({"count": _SEGMENT_COUNT, "customers": _list(_object(_FOUND_CUSTOMER))}),
+    "Demand": _object(_DEMAND),
+    "DemandWithLink": _object({**_DEMAND, "link": _or_null(TEXT)}),
+    "DemandList": _object({"demands": _list(_ref("Demand")), "next_cursor": _or_null(TEXT)}),
+    "PersonHold": _object({"customer_id": TEXT, "identities": _list(TEXT), "until": _or_null(TIME)}),
+    "MessageWishes": _object(
+        {
+            "off": _list(TEXT),
+            "marketing": FLAG,
+            "consents": _list(
+                _object(
+                    {
+                        "marketing": FLAG,
+                        "off": _list(TEXT),
+                        "source": TEXT,
+                        "wording": TEXT,
+                        "changed_by": TEXT,
+                        "changed_at": TIME,
+                    }
+                )
+            ),
+        }
+    ),
     "MessagePreferences": _object({"off": _list(TEXT), "marketing": {"type": "boolean"}}),
     "Subscription": _object(
         _SUBSCRIPTION,
@@ -1167,36 +1214,6 @@ ANSWERS: dict[str, Schema] = {
         }
     ),
     "Coupon": _COUPON,
-    "PersonDemands": _object(
-        {
-            "demands": _list(
-                _object(
-                    {
-                        "channel": TEXT,
-                        "event_id": TEXT,
-                        "kind": TEXT,
-                        "everybody": FLAG,
-                        "buyer_ids": _list(TEXT),
-                        "order_ids": _list(TEXT),
-                        "received_at": TEXT,
-                        "deadline": TEXT,
-                        "needs_somebody": FLAG,
-                    }
-                )
-            ),
-            "next_cursor": _or_null(TEXT),
-        }
-    ),
-    "PersonDemandDone": _object(
-        {
-            "channel": TEXT,
-            "event_id": TEXT,
-            "kind": TEXT,
-            "received_at": TEXT,
-            "done_at": TEXT,
-            "outcome": _or_null(TEXT),
-        }
-    ),
     "Coupons": _object({"coupons": _list(_COUPON), "next_cursor": _or_null(TEXT)}),
     "RoutingRules": _object(
         {
@@ -1718,18 +1735,6 @@ OPERATIONS: tuple[Operation, ...] = (
         200,
         PriorityRehearsalForm,
     ),
-    Operation(
-        "GET /persons/demands", "What marketplaces demand about persons", "ops", "PersonDemands", query=("cursor",)
-    ),
-    Operation(
-        "POST /persons/demands/{channel}/{event}/close",
-        "Say how a demand was answered",
-        "ops",
-        "PersonDemandDone",
-        200,
-        CloseDemandForm,
-        problems=(409,),
-    ),
     Operation("POST /coupons", "Make a coupon", "ops", "Coupon", 201, CouponForm, problems=(409,)),
     Operation("GET /coupons", "The merchant's coupons", "agent ops pos", "Coupons", query=("cursor",)),
     Operation("GET /coupons/{code}", "A coupon and its uses", "agent ops pos", "Coupon"),
@@ -1770,10 +1775,60 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("DELETE /customers/{id}/merges/{merge}", "They are not", "agent ops", "CustomerMerge"),
     Operation(
+        "GET /persons/demands",
+        "What people demand of their data, or what was done in a month",
+        "agent ops",
+        "DemandList",
+        query=("month", "cursor"),
+    ),
+    Operation(
+        "GET /persons/demands/{id}",
+        "How far a demand has come, and the link to an export",
+        "agent ops",
+        "DemandWithLink",
+    ),
+    Operation(
+        "POST /persons/demands/{id}/close",
+        "A demand was brought to its end",
+        "ops",
+        "Demand",
+        200,
+        CloseDemandForm,
+        problems=(409,),
+    ),
+    Operation(
+        "POST /persons/exports",
+        "Ask for everything that is kept of a person",
+        "agent ops",
+        "Demand",
+        202,
+        AskForm,
+        key=True,
+    ),
+    Operation(
+        "POST /persons/erasures",
+        "Ask for a person to be forgotten",
+        "agent ops",
+        "Demand",
+        202,
+        AskForm,
+        key=True,
+    ),
+    Operation("PUT /persons/{id}/hold", "The law wants a person's data kept", "ops", "PersonHold", 200, HoldPersonForm),
+    Operation(
+        "PUT /orders/{id}/message-preferences",
+        "Let an order's customer say what they do not want to hear of",
+        "order",
+        "MessagePreferences",
+        200,
+        MessagePreferencesForm,
+        problems=(409,),
+    ),
+    Operation(
         "GET /customers/{id}/message-preferences",
         "What a customer does not want to hear of",
         "agent ops",
-        "MessagePreferences",
+        "MessageWishes",
     ),
     Operation(
         "PUT /customers/{id}/message-preferences",

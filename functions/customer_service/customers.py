@@ -1,4 +1,5 @@
-"""Customers: who they are over all channels, segments and exports of them, their orders' urgency, their coupons."""
+"""Customers: who they are over all channels, segments and exports of them, their orders' urgency, their coupons, and
+what they demand of their data."""
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ from typing import Any
 
 from oms.bootstrap import app
 from oms.customers import rewards
-from oms.customers.erasure import done_view
-from oms.customers.forms import ChangeCustomerForm, CloseDemandForm, MergeForm
+from oms.customers.demands import AskForm, CloseDemandForm, HoldPersonForm, demand_view
+from oms.customers.forms import ChangeCustomerForm, MergeForm
 from oms.customers.joining import merge_view
 from oms.customers.reward_forms import RewardRulesForm
 from oms.customers.segment_book import count_view, page_view, segment_view
@@ -21,6 +22,7 @@ from oms.orders.coupon_forms import CouponForm, CouponTermsForm
 from oms.orders.listing import list_orders
 from oms.orders.priority_forms import PriorityRehearsalForm, PriorityRulesForm
 from oms.orders.priority_rules import current_rules, put_rules, rehearse, rules_to_item
+from oms.runtime.clock import to_text
 from oms.runtime.http import ApiRequest, ApiResponse, dispatch, field_problem
 from oms.runtime.telemetry import entry_point
 
@@ -222,25 +224,75 @@ def show_export(request: ApiRequest) -> ApiResponse:
     return ApiResponse(200, app().campaign_exports.view(app().campaign_exports.require(request.path["id"])))
 
 
+# ---- persons and their data ------------------------------------------------------------------------------------------
+
+
 def demands(request: ApiRequest) -> ApiResponse:
-    """List what marketplaces demand about persons and is not done."""
-    request.require_group("ops")
-    return ApiResponse(200, app().erasing.listed(request.query.get("cursor", "")))
+    """List what people demand that is not done, or what was done in a month."""
+    request.require_group("agent", "ops")
+    month, cursor = request.query.get("month", ""), request.query.get("cursor", "")
+    return ApiResponse(200, app().demands.listed(month, cursor))
+
+
+def read_demand(request: ApiRequest) -> ApiResponse:
+    """Show how far a demand has come, and to ops the link to the file of an export."""
+    request.require_group("agent", "ops")
+    found = app().demands.find(request.path["id"])
+    link = app().exporting_people.link(found) if "ops" in request.groups else None
+    return ApiResponse(200, {**demand_view(found, app().clock), "link": link})
 
 
 def close_demand(request: ApiRequest) -> ApiResponse:
-    """Record how a demand was answered."""
+    """Write down how a person of ours brought a demand to its end, or let the erasure of everybody begin."""
     request.require_group("ops")
-    outcome = request.parse(CloseDemandForm).outcome
-    channel, event = request.path["channel"], request.path["event"]
-    return ApiResponse(200, done_view(app().erasing.close(channel, event, outcome=outcome, actor=request.actor)))
+    form = request.parse(CloseDemandForm)
+    found = app().demands.find(request.path["id"])
+    if form.outcome == "erase_everybody":
+        found = app().demands.confirm(found, request.actor)
+        app().queue_person_demand(found["channel"], found["event_id"])
+        return _demand(200, found)
+    return _demand(200, app().demands.close(found, form.outcome, by=request.actor))
+
+
+def export_person(request: ApiRequest) -> ApiResponse:
+    """Ask for everything that is kept of a person."""
+    request.require_group("agent", "ops")
+    return _ask(request, "report", at_once=True)
+
+
+def erase_person(request: ApiRequest) -> ApiResponse:
+    """Ask for a person to be forgotten: at once if ops ask, after a day for agents."""
+    request.require_group("agent", "ops")
+    return _ask(request, "erase", at_once="ops" in request.groups)
+
+
+def hold_person(request: ApiRequest) -> ApiResponse:
+    """Let nothing of a person be erased before a time, because the law asks for it; or no longer."""
+    request.require_group("ops")
+    form, customer_id, erasing = request.parse(HoldPersonForm), request.path["id"], app().erasing
+    until = form.moment(app().clock())
+    held = erasing.hold(customer_id, until, request.actor) if until else erasing.release(customer_id)
+    told = {"customer_id": customer_id, "identities": held, "until": to_text(until) if until else None}
+    return ApiResponse(200, told)
+
+
+def _ask(request: ApiRequest, kind: str, *, at_once: bool) -> ApiResponse:
+    key = request.idempotency_key()
+    form = request.parse(AskForm)
+    person = app().people.of(form.customer_id)
+    found, new = app().demands.ask(kind, form, list(person.identities), actor=request.actor, key=key, at_once=at_once)
+    if new and at_once:
+        app().queue_person_demand(found["channel"], found["event_id"])
+    return _demand(202, found)
+
+
+def _demand(status: int, demand: dict[str, Any]) -> ApiResponse:
+    return ApiResponse(status, demand_view(demand, app().clock))
 
 
 ROUTES = {
     "POST /campaigns/exports": open_export,
     "GET /campaigns/exports/{id}": show_export,
-    "GET /persons/demands": demands,
-    "POST /persons/demands/{channel}/{event}/close": close_demand,
     "GET /customers": find,
     "PUT /segments/{name}": put_segment,
     "GET /segments/{name}": get_segment,
@@ -262,6 +314,12 @@ ROUTES = {
     "GET /coupons": list_coupons,
     "GET /coupons/{code}": read_coupon,
     "PATCH /coupons/{code}": change_coupon,
+    "GET /persons/demands": demands,
+    "GET /persons/demands/{id}": read_demand,
+    "POST /persons/demands/{id}/close": close_demand,
+    "POST /persons/exports": export_person,
+    "POST /persons/erasures": erase_person,
+    "PUT /persons/{id}/hold": hold_person,
 }
 
 

@@ -38,17 +38,18 @@ def resend(request: ApiRequest) -> ApiResponse:
 
 
 def read_preferences(request: ApiRequest) -> ApiResponse:
-    """What a customer does not want to hear of."""
+    """What a customer does not want to hear of, and what they agreed to when, how and by which words."""
     request.require_group(*STAFF)
     kept = app().message_preferences.read(request.path["id"])
-    return ApiResponse(200, {"off": sorted(kept.off), "marketing": kept.marketing})
+    told = app().message_preferences.history(request.path["id"])
+    return ApiResponse(200, {"off": sorted(kept.off), "marketing": kept.marketing, "consents": told})
 
 
 def put_preferences(request: ApiRequest) -> ApiResponse:
     """Replace what a customer does not want to hear of."""
     request.require_group(*STAFF)
     form = request.parse(MessagePreferencesForm)
-    app().keeping.prefer(request.path["id"], off=form.off, marketing=form.marketing, actor=request.actor)
+    app().keeping.prefer(request.path["id"], form.wish(request.actor))
     return ApiResponse(200, {"off": sorted(set(form.off)), "marketing": form.marketing})
 
 

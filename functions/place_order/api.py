@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from oms.bootstrap import app
+from oms.messages.forms import MessagePreferencesForm
 from oms.orders.admission import admit
 from oms.orders.forms import CancelOrderForm, PlaceOrderForm
+from oms.orders.notes import names_somebody
 from oms.orders.reading import order_view, payment_view, placement_view
 from oms.orders.store import AlreadyApplied
+from oms.runtime import errors
 from oms.runtime.http import ApiRequest, ApiResponse, dispatch
 from oms.runtime.telemetry import entry_point
 
@@ -56,6 +59,16 @@ def cancel(request: ApiRequest) -> ApiResponse:
     return ApiResponse(200, order_view(app().orders, order, staff=caller.staff))
 
 
+def put_preferences(request: ApiRequest) -> ApiResponse:
+    """Let the customer of an order say what they do not want to hear of, and whether marketing is welcome."""
+    caller = admit(request, app(), "agent", "ops")
+    form = request.parse(MessagePreferencesForm)
+    if not names_somebody(caller.order):
+        raise errors.Conflict("The person of this order was forgotten.", extra={"code": "person_erased"})
+    app().keeping.prefer(caller.order.customer["id"], form.wish(caller.actor))
+    return ApiResponse(200, {"off": sorted(set(form.off)), "marketing": form.marketing})
+
+
 # Built while the function starts, when it has a whole processor, rather than in somebody's request.
 PlaceOrderForm.model_rebuild()
 
@@ -64,6 +77,7 @@ ROUTES = {
     "GET /orders/{id}": read,
     "GET /orders/{id}/payment": payment,
     "POST /orders/{id}/cancel": cancel,
+    "PUT /orders/{id}/message-preferences": put_preferences,
 }
 
 

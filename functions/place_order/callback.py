@@ -38,7 +38,7 @@ def receive(request: ApiRequest) -> ApiResponse:
 def _take_in(name: str, notice: Notice) -> None:
     if notice.demand is not None:
         # Not answered before it is recorded: the channel calls again.
-        if app().erasing.record(name, notice.event_id, notice.demand):
+        if app().demands.record(name, notice.event_id, notice.demand):
             app().queue_person_demand(name, notice.event_id)
         return
     try:

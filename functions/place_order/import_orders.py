@@ -1,4 +1,4 @@
-"""The channel events queue and Amazon's own: orders to be fetched and taken in, persons to be forgotten."""
+"""The channel events queue and Amazon's own: orders to be fetched and taken in."""
 
 from __future__ import annotations
 
@@ -17,9 +17,6 @@ def handle(record: Mapping[str, Any]) -> None:
     message = json.loads(record["body"])
     if "external_id" in message:
         app().importing.take_up(message["channel"], message["external_id"])
-        return
-    if "person_demand" in message:
-        app().erasing.carry_out(message["channel"], message["person_demand"])
         return
     notice = parse_notification(record["body"])
     if notice is not None:

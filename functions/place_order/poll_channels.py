@@ -1,4 +1,4 @@
-"""Every five minutes: tokens that lapse soon, orders whose callbacks did not reach us, persons to be forgotten."""
+"""Every five minutes: tokens that lapse soon, orders whose callbacks did not reach us, demands about people's data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
             # The mark has not moved, so the next poll reads what this one could not.
             telemetry.count("ChannelPollFailures", channel=name)
             telemetry.logger.warning("poll_postponed", channel=name, detail=str(unavailable))
-    telemetry.logger.info("channels_polled", orders=report, person_demands=app().erasing.carry_out_all())
+    app().queue_open_demands()
+    telemetry.logger.info("channels_polled", orders=report)
     return report
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from oms.channels.port import PersonDemand
 from oms.runtime.dynamo import from_item, to_item
 from tests.component.test_channels import buys, on_sale
 from tests.component.test_messages import Mailbox
@@ -145,10 +144,12 @@ def expired(floor: Floor) -> str:
 
 
 def forgotten(floor: Floor) -> str:
-    order_id = cancelled(floor)
-    floor.shop.app.erasing.record("web", "demand-1", PersonDemand("erase", (), (), everybody=False))
-    order = floor.shop.app.orders.require(order_id)
-    assert floor.shop.app.erasing._erase(order, "web#demand-1")
+    order = paid(floor)
+    order_id = str(order.body["order_id"])
+    floor.shop.cancel(order)
+    floor.shop.settle(order)
+    floor.shop.news()
+    assert floor.shop.app.erasing.forget(order_id, "demand web#demand-1") == ""
     return order_id
 
 

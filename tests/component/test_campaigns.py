@@ -18,12 +18,11 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from oms.channels.port import PersonDemand
 from oms.customers import campaign_exports
 from oms.customers.campaign_exports import ExportSegments, Overtaken
 from oms.customers.people import person_from_item
 from oms.customers.segments import condition_of
-from oms.messages.preferences import BOUNCED
+from oms.messages.preferences import BOUNCED, Wish
 from oms.orders.placing import customer_id_for
 from oms.runtime.dynamo import from_item
 from tests.component.test_customers import kept, sold
@@ -100,8 +99,8 @@ def emails(shop: Shop, export: Any) -> set[str]:
 
 def wants(shop: Shop, name: str, *, marketing: bool = True) -> None:
     """Somebody says whether marketing is welcome."""
-    preferences, customer = shop.app.message_preferences, customer_id_for(f"{name}@example.com")
-    preferences.put(customer, off=(), marketing=marketing, actor="test", now=shop.now)
+    wish = Wish((), marketing, "phone", "", "test")
+    shop.app.keeping.prefer(customer_id_for(f"{name}@example.com"), wish)
 
 
 def a_fan(shop: Shop, name: str, **figures: Any) -> str:
@@ -190,7 +189,7 @@ class TestWhoIsInAnExport:
         etsy = customer_id_for("etsy:77")
         shop.stock_up("MUG", 10)
         kept(shop, sold(shop, "etsy", "77", "Ada@example.com"))
-        shop.app.message_preferences.put(etsy, off=(), marketing=True, actor="test", now=shop.now)
+        shop.app.keeping.prefer(etsy, Wish((), True, "phone", "", "test"))
         export = done(shop)
         assert (export["looked_at"], export["people"], export["left_out"]) == (2, 1, {"twice": 1})
 
@@ -205,9 +204,7 @@ class TestTheErased:
     def _erase(self, shop: Shop) -> None:
         """Etsy demands that its buyer is forgotten, and the profile has not heard of it yet."""
         shop.app.ending.cancel_by_channel(self.order.order_id, "etsy")
-        erasing = shop.app.erasing
-        erasing.record("etsy", "demand-1", PersonDemand("erase", buyer_ids=("77",)))
-        assert erasing.carry_out("etsy", "demand-1")
+        assert shop.app.erasing.forget(self.order.order_id, "demand etsy#demand-1") == ""
 
     def _people(self, shop: Shop, export_id: str) -> int:
         work(shop)

@@ -28,11 +28,13 @@ def worker(shop: Shop) -> None:
     records = [{"messageId": str(n), "body": json.dumps(body)} for n, body in enumerate(shop.queued("channel-events"))]
     result = import_module("functions.place_order.import_orders").handler({"Records": records}, Context())
     assert result == {"batchItemFailures": []}
+    shop.serve_people()
 
 
 def poll(shop: Shop) -> None:
     shop.later(minutes=5)
     import_module("functions.place_order.poll_channels").handler({}, Context())
+    shop.serve_people()
 
 
 def history(shop: Shop, channel: str, external: str) -> list[Any]:
@@ -127,7 +129,7 @@ def test_a_deleted_ebay_account_is_forgotten_once_its_orders_have_ended(shop: Sh
     assert order.customer["id"] != before.customer["id"]
     assert dict(order.address) == {"country": before.address["country"]}
     assert [event["type"] for event in history(shop, "ebay", external)][-1] == "PersonErased"
-    assert list(shop.app.erasing.open_demands()) == []
+    assert list(shop.app.demands.open_demands()) == []
     poll(shop)
     assert len(history(shop, "ebay", external)) == order.version
 
@@ -151,9 +153,9 @@ def test_a_demand_that_only_a_person_can_answer_stays_open_and_is_noticed(shop: 
     shop.shopify.announce_privacy("customers/data_request", {"customer": {"id": 1}, "orders_requested": []})
     shop.deliver_all()
     worker(shop)
-    assert shop.app.erasing.carry_out_all() == {"open": 1, "overdue": 0}
+    assert shop.app.serving_people.run(lambda: 60.0) == {"open": 1, "overdue": 0}
     shop.later(days=26)
-    assert shop.app.erasing.carry_out_all() == {"open": 1, "overdue": 1}
+    assert shop.app.serving_people.run(lambda: 60.0) == {"open": 1, "overdue": 1}
 
 
 def test_a_person_of_ours_answers_a_demand_and_closes_it_once(shop: Shop) -> None:
@@ -165,12 +167,12 @@ def test_a_person_of_ours_answers_a_demand_and_closes_it_once(shop: Shop) -> Non
     shop.deliver_all()
     (demand,) = call("GET /persons/demands").body["demands"]
     assert (demand["channel"], demand["needs_somebody"]) == ("shopify", True)
-    route, path = "POST /persons/demands/{channel}/{event}/close", {"channel": "shopify", "event": demand["event_id"]}
-    first = call(route, {"outcome": "sent by letter"}, **path)
-    assert (first.status, first.body["outcome"]) == (200, "sent by letter")
-    assert call(route, {"outcome": "sent again"}, **path).body == first.body
+    route, told = "POST /persons/demands/{id}/close", {"outcome": "handed_over"}
+    first = call(route, told, id=demand["demand_id"])
+    assert (first.status, first.body["outcome"], first.body["done_by"]) == (200, "handed_over", "staff:olga")
+    assert call(route, {"outcome": "refused"}, id=demand["demand_id"]).body == first.body
     assert call("GET /persons/demands").body["demands"] == []
-    assert call(route, {"outcome": "sent by letter"}, channel="shopify", event="none").status == 404
+    assert call(route, told, id="shopify.none").status == 404
 
 
 def test_what_was_handed_in_against_a_dispute_is_forgotten_with_its_person(shop: Shop) -> None:
@@ -178,7 +180,7 @@ def test_what_was_handed_in_against_a_dispute_is_forgotten_with_its_person(shop:
     control(shop, "shopify", "POST", "/_sim/cancel", {"order_id": external})
     shop.deliver_all()
     order_id, table = shop.order_of("shopify", external).order_id, shop.app.orders.table
-    told = {"evidence": {"customer_name": "Grace Hopper"}, "evidence_status": "submitted"}
+    told = {"evidence": {"customer_name": "Grace Hopper"}, "evidence_status": "submitted", "status": "lost"}
     item = {"pk": f"ORDER#{order_id}", "sk": "DISPUTE#dp_1", "entity": "dispute", **told}
     table.transact([table.put("dispute", item)])
     shop.shopify.announce_privacy("customers/redact", {"customer": {"id": 1}, "orders_to_redact": [int(external)]})

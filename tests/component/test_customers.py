@@ -304,8 +304,8 @@ class TestForgetting:
         order = sold(shop, "etsy", "77")
         kept(shop, order)
         shop.app.ending.cancel_by_channel(order.order_id, "etsy")
-        shop.app.erasing.record("etsy", "demand-1", PersonDemand("erase", buyer_ids=("77",)))
-        assert shop.app.erasing.carry_out("etsy", "demand-1")
+        shop.app.demands.record("etsy", "demand-1", PersonDemand("erase", buyer_ids=("77",)))
+        assert shop.app.serving_people.carry_out("etsy", "demand-1", lambda: 60.0)
         kept(shop, order)
         assert profile(shop, order.customer["id"]) is None
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from local.customers import rebuild
-from oms.channels.port import PersonDemand
 from oms.orders.finding import Term, asked, by_name
 from oms.orders.model import Event, Order
 from oms.orders.store import Change
@@ -159,10 +158,9 @@ def test_a_rebuild_from_the_orders_finds_them_again_and_counts_no_touch_twice(sh
 
 
 def erase(shop: Shop, order: Answer) -> None:
-    known = shop.app.orders.require(order.body["order_id"])
-    demand = PersonDemand("erase", order_ids=(), buyer_ids=())
-    shop.app.erasing.record("web", "demand-1", demand)
-    assert shop.app.erasing._erase(known, "web#demand-1")
+    shop.settle(order)
+    shop.news()
+    assert shop.app.erasing.forget(order.body["order_id"], "demand web#demand-1") == ""
 
 
 def test_erasing_a_person_leaves_nothing_that_finds_them(shop: Shop) -> None:

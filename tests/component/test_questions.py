@@ -167,8 +167,9 @@ def test_two_messages_at_once_do_not_pass_the_limit_together(
 
 def test_who_has_no_address_cannot_be_asked(shop: Shop, order: Answer) -> None:
     shop.cancel(order)
-    known = shop.app.orders.require(order.body["order_id"])
-    assert shop.app.erasing._erase(known, "web#demand-1")
+    shop.settle(order)
+    shop.news()
+    assert shop.app.erasing.forget(order.body["order_id"], "demand web#demand-1") == ""
     assert note(shop, order, text="Are you there?", question=True).body["code"] == "person_erased"
 
 
@@ -179,7 +180,8 @@ def test_a_question_by_the_customer_to_themselves_is_refused(shop: Shop, order: 
 def test_a_forgotten_person_s_words_leave_the_thread_and_the_work_list(shop: Shop, order: Answer) -> None:
     ask(shop, order)
     shop.cancel(order)
-    known = shop.app.orders.require(order.body["order_id"])
-    assert shop.app.erasing._erase(known, "web#demand-1")
+    shop.settle(order)
+    shop.news()
+    assert shop.app.erasing.forget(order.body["order_id"], "demand web#demand-1") == ""
     assert waiting(shop) == []
     assert [each["text"] for each in thread(shop, order)] == [None]

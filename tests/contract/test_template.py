@@ -30,6 +30,7 @@ PUBLIC_ROUTES = {
     "GET /orders/{id}/payment": "the order's own token, or a staff token, checked in the function",
     "GET /orders/{id}/receipt": "the order's own token, or a staff token, checked in the function",
     "POST /orders/{id}/cancel": "the order's own token, or a staff token, checked in the function",
+    "PUT /orders/{id}/message-preferences": "the order's own token, or a staff token, checked in the function",
     "POST /orders/{id}/returns": "the order's own token, or a staff token, checked in the function",
     "GET /orders/{id}/returns": "the order's own token, or a staff token, checked in the function",
     "POST /orders/{id}/returns/{number}/decision": "the order's own token, or a staff token, checked in the function",

@@ -409,6 +409,13 @@ class Shop:
         answer = boto3.client("sqs").receive_message(QueueUrl=self.queues[name], MaxNumberOfMessages=10)
         return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
 
+    def serve_people(self) -> None:
+        """Work off what waits in the customers queue, such as what people demand of their data."""
+        while messages := self.queued("customers"):
+            records = [{"messageId": str(n), "body": json.dumps(body)} for n, body in enumerate(messages)]
+            result = import_module("functions.customer_service.keep").handler({"Records": records}, Context())
+            assert result == {"batchItemFailures": []}, result
+
     def sweep(self) -> Any:
         """Run the minute's sweep."""
         return import_module("functions.place_order.sweep").handler({}, Context())

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from oms.customers.automation import CountTouches
     from oms.customers.campaign_exports import ExportSegments
     from oms.customers.changing import ChangePeople
+    from oms.customers.demands import KeepDemands
     from oms.customers.earning import EarnRewards
     from oms.customers.erasure import EraseCustomers
+    from oms.customers.exporting import ExportPeople
     from oms.customers.giving import GiveGifts
     from oms.customers.joining import JoinPeople
     from oms.customers.keeping import KeepPeople
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from oms.customers.rebuilding import RebuildPeople
     from oms.customers.rewards import Rules as RewardRules
     from oms.customers.segment_book import KeepSegments
+    from oms.customers.serving import ServePeople
     from oms.fulfillment.carrier import Carrier
     from oms.fulfillment.counter import CounterSales
     from oms.inventory.catalogue import Catalogue
@@ -551,10 +554,16 @@ class App:
         return ReconcileChannel(self.channel(channel), self.inventory, records, self.importing.take, send, self.clock)
 
     @cached_property
+    def demands(self) -> KeepDemands:
+        from oms.customers.demands import KeepDemands
+
+        return KeepDemands(self.orders, self.clock)
+
+    @cached_property
     def erasing(self) -> EraseCustomers:
         from oms.customers.erasure import EraseCustomers
 
-        return EraseCustomers(self.orders, self.clock, self.finding)
+        return EraseCustomers(self.orders, self.demands, self.people, self.keeping, self.finding, self.clock)
 
     @cached_property
     def coupons(self) -> CouponBook:
@@ -580,6 +589,20 @@ class App:
         from oms.customers.earning import EarnRewards
 
         return EarnRewards(self.orders, self.people, self.coupons, self.reward_rules, self.clock)
+
+    @cached_property
+    def exporting_people(self) -> ExportPeople:
+        from oms.customers.exporting import ExportPeople
+
+        return ExportPeople(self.orders, self.demands, self.erasing, self.people, self.files, self.clock)
+
+    @cached_property
+    def serving_people(self) -> ServePeople:
+        from oms.customers.retention import RetainOrders
+        from oms.customers.serving import ServePeople
+
+        retaining = RetainOrders(self.orders, self.erasing, self.clock, self.settings.personal_data_years)
+        return ServePeople(self.demands, self.erasing, self.exporting_people, retaining, self.clock)
 
     @cached_property
     def people(self) -> People:
@@ -644,10 +667,15 @@ class App:
 
     def queue_person_demand(self, channel: str, event_id: str) -> None:
         """Have a recorded demand carried out."""
-        self.sqs.send_message(
-            QueueUrl=self.settings.require("channel_events_queue_url"),
-            MessageBody=json.dumps({"channel": channel, "person_demand": event_id}),
-        )
+        self._queue_for_people({"channel": channel, "person_demand": event_id})
+
+    def queue_open_demands(self) -> None:
+        """Have every open demand tried, and people forgotten whose time has come."""
+        self._queue_for_people({"person_demands": "open"})
+
+    def _queue_for_people(self, message: Mapping[str, str]) -> None:
+        url = self.settings.require("customers_queue_url")
+        self.sqs.send_message(QueueUrl=url, MessageBody=json.dumps(message))
 
     def renew_token(self, channel: str, owner: str) -> bool:
         """Renew a channel's token if it lapses soon."""

@@ -38,9 +38,3 @@ class ChangeCustomerForm(Form):
     def told(self) -> dict[str, Any]:
         """What was given, null included."""
         return self.model_dump(include=self.model_fields_set, exclude_unset=True)
-
-
-class CloseDemandForm(Form):
-    """``POST /persons/demands/{channel}/{event}/close``: how the demand was answered, without naming anybody."""
-
-    outcome: Annotated[str, StringConstraints(strip_whitespace=True, min_length=3, max_length=200)]

@@ -7,7 +7,7 @@ newer version of the order can pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from oms.customers.figures import (
@@ -28,7 +28,7 @@ from oms.customers.people import (
     customer_key,
     merges_key,
 )
-from oms.messages.preferences import KeepPreferences
+from oms.messages.preferences import KeepPreferences, Wish
 from oms.orders.model import Order, Status
 from oms.orders.store import DynamoOrders
 from oms.runtime.clock import Clock
@@ -95,10 +95,26 @@ class KeepPeople:
             return True
         raise Contention(f"customer {customer_id}")
 
-    def prefer(self, customer_id: str, *, off: Iterable[str], marketing: bool, actor: str) -> None:
-        """Replace what a customer wants to hear of, where messages and where profiles are looked up."""
-        self.preferences.put(customer_id, off=off, marketing=marketing, actor=actor, now=self.clock())
-        self.refresh(customer_id)
+    def prefer(self, customer_id: str, wish: Wish) -> None:
+        """Replace what a customer wants to hear of, where messages and where profiles are looked up, in one
+        transaction: nobody is on a list whose consent is withdrawn. Again is harmless. Raises ``Contention``."""
+        for attempt in range(_ATTEMPTS):
+            person = self.people.of(customer_id)
+            writes = self.preferences.changing(customer_id, wish, self.clock())
+            known = person.identities.get(customer_id)
+            if known:
+                changed = person.with_identity(customer_id, replace(known, marketing=wish.marketing))
+                writes += self.people.writes(self.clock(), (person, changed))
+            try:
+                if writes:
+                    self.people.table.transact(writes)
+            except ConditionsFailed:
+                self.people.table.back_off(attempt)
+                continue
+            # Their first order may have come to be counted meanwhile.
+            self.refresh(customer_id)
+            return
+        raise Contention(f"customer {customer_id}")
 
     def drop(self, customer_id: str, order_id: str) -> None:
         """Take back what an order says of a customer to whom it does not contribute. Raises ``ConditionsFailed`` when

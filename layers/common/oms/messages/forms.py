@@ -1,12 +1,13 @@
-"""What staff may ask about messages."""
+"""What staff may ask about messages, and what customers may wish."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
 from oms.messages.kinds import KINDS
+from oms.messages.preferences import Wish
 from oms.orders.forms import Form
 
 
@@ -24,7 +25,16 @@ class ResendForm(Form):
 
 
 class MessagePreferencesForm(Form):
-    """``PUT /customers/{id}/message-preferences``."""
+    """``PUT /customers/{id}/message-preferences``, and of an order for its customer."""
 
     off: Annotated[list[Annotated[str, AfterValidator(_optional)]], Field(max_length=20, default_factory=list)]
     marketing: bool = False
+    source: Literal["phone", "mail", "paper", "counter", "web"] = "phone"
+    """How they said so to whoever writes it down; of customers who do it themselves it is ``link``."""
+    wording: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{0,40}$")] = ""
+    """The version of the words that they agreed to."""
+
+    def wish(self, actor: str) -> Wish:
+        """What they want."""
+        source = "link" if actor == "customer" else self.source
+        return Wish(tuple(self.off), self.marketing, source, self.wording, actor)

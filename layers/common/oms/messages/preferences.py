@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from oms.runtime.clock import to_text
-from oms.runtime.dynamo import Item, Table
+from oms.runtime.dynamo import Item, Table, Write
 
 # SES's words for why an address is no good, in ours.
 BOUNCED, COMPLAINED = "bounced", "complained"
@@ -22,6 +23,17 @@ class Preferences:
     marketing: bool = False
     suppressed: str = ""
     """Why nothing at all goes to this address; empty when mail may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a customer wants to hear of, how they said so, and by which version of the words that they agreed to."""
+
+    off: tuple[str, ...]
+    marketing: bool
+    source: str
+    wording: str
+    actor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +57,31 @@ class KeepPreferences:
         """What the customer asked for."""
         return _preferences(self.table.get(f"CUSTOMER#{customer_id}", "MESSAGES") or {}, {})
 
-    def put(self, customer_id: str, *, off: Iterable[str], marketing: bool, actor: str, now: datetime) -> None:
-        """Replace what the customer asked for."""
-        item = {
-            "pk": f"CUSTOMER#{customer_id}",
-            "sk": "MESSAGES",
-            "entity": "preferences",
-            "off": sorted(off),
-            "marketing": marketing,
-            "changed_by": actor,
-            "changed_at": to_text(now),
-        }
-        self.table.transact([self.table.put("preferences", item, condition=None)])
+    def changing(self, customer_id: str, wish: Wish, now: datetime) -> list[Write]:
+        """The actions that replace what the customer asked for, over what was read, and add it to the history of their
+        consent; none when it is what they asked for already."""
+        pk = f"CUSTOMER#{customer_id}"
+        kept = self.table.get(pk, "MESSAGES")
+        said = {"off": sorted(set(wish.off)), "marketing": wish.marketing}
+        if kept and {name: kept[name] for name in said} == said:
+            return []
+        number = kept.get("number", 0) + 1 if kept else 1
+        told = {**said, "number": number, "changed_by": wish.actor, "changed_at": to_text(now)}
+        how = {"source": wish.source, "wording": wish.wording}
+        condition = "#number = :seen" if kept else "attribute_not_exists(pk)"
+        names, values = ({"#number": "number"}, {":seen": number - 1}) if kept else (None, None)
+        preferences = {"pk": pk, "sk": "MESSAGES", "entity": "preferences", **told}
+        consent = {"pk": pk, "sk": f"CONSENT#{number:06d}", "entity": "consent", **told, **how}
+        return [
+            self.table.put("preferences", preferences, condition, names, values),
+            self.table.put("consent", consent),
+        ]
+
+    def history(self, customer_id: str) -> list[dict[str, Any]]:
+        """What the customer wanted and when, how it was told and by which wording, the latest first."""
+        shown = ("marketing", "off", "source", "wording", "changed_by", "changed_at")
+        found = self.table.query(f"CUSTOMER#{customer_id}", "CONSENT#", newest_first=True)
+        return [{name: item[name] for name in shown} for item in found]
 
     def suppress(self, address: str, reason: str, now: datetime) -> bool:
         """Never write to this address again; False when that was so already."""

@@ -25,7 +25,7 @@ from oms.runtime.clock import Clock, to_text
 from oms.runtime.dynamo import Item, Table, Write
 
 MOST_NOTES = 50
-"""An order's notes fit into the one transaction that forgets a person, with what finds the order."""
+"""Who has more to say about one order has another place for it."""
 MOST_OF_A_CUSTOMER, MOST_A_DAY = 25, 8
 """So much a customer may write about an order themselves, in all and within a day: there is room left for us."""
 REPLY_WITHIN = timedelta(hours=24)
@@ -83,7 +83,7 @@ class WriteNotes:
             if found:
                 sk = found["note"]
                 return None
-            if not {"email", "name"} & order.customer.keys():
+            if not names_somebody(order):
                 raise errors.Conflict("The person of this order was forgotten.", extra={"code": "person_erased"})
             before = self.listed(order_id)
             if len(before) >= MOST_NOTES:
@@ -129,18 +129,9 @@ class WriteNotes:
         return self.orders.parts(order_id, "NOTE#")
 
 
-def forgotten(orders: DynamoOrders, order_id: str) -> list[Write]:
-    """The actions that take a person's words out of an order's notes; who wrote them and when stays."""
-    return [
-        orders.table.update(
-            "note",
-            (order_key(order_id), note["sk"]),
-            "REMOVE #text, work_queue, work_rank",
-            None,
-            {"#text": "text"},
-        )
-        for note in orders.parts(order_id, "NOTE#")
-    ]
+def names_somebody(order: Order) -> bool:
+    """Whether the order names its person, or they were forgotten."""
+    return bool({"email", "name", "phone"} & order.customer.keys()) or bool(order.address.keys() - {"country"})
 
 
 def _require_askable(order: Order) -> None:

@@ -196,7 +196,8 @@ class DynamoOrders:
     def _entry(self, order: Order, event: Event, now: datetime) -> tuple[Order, Write]:
         number = order.version + 1
         at = to_text(now)
-        told = {"type": event.type, "actor": event.actor, "cause": event.cause, "data": dict(event.data)}
+        cause, words = history.told_apart(event.actor, event.cause)
+        told = {"type": event.type, "actor": event.actor, "cause": cause, "data": dict(event.data)}
         head = history.link(order.head, number, at, told)
         entry = {
             "pk": order_key(order.order_id),
@@ -206,6 +207,7 @@ class DynamoOrders:
             "at": at,
             **told,
             "hash": head,
+            **words,
         }
         return replace(order, version=number, head=head), self.table.put("event", entry)
 

@@ -81,7 +81,7 @@ def timeline_view(orders: DynamoOrders, inventory: DynamoInventory, order: Order
                 "at": event["at"],
                 "what": event["type"],
                 "who": event["actor"],
-                "why": event["cause"],
+                "why": history.why(event),
                 "data": event["data"],
                 "sentence": sentences[event["n"]],
             }
@@ -128,7 +128,7 @@ def _event(event: Item, order: Order, words: str, note: Item | None, private: bo
         number=event["n"],
         what=event["type"],
         # What a person gave as the reason; of the rest the cause is a word of the machine's own.
-        why=event["cause"] if "Reason: " in words else None,
+        why=(history.why(event) or None) if "Reason: " in words else None,
         text=text,
     )
 

@@ -13,6 +13,7 @@ from datetime import UTC
 from typing import Any
 
 from oms.messages.languages import language
+from oms.orders import history
 from oms.orders.model import Order
 from oms.runtime.clock import from_text
 
@@ -71,7 +72,7 @@ class Told:
 
     @property
     def why(self) -> str:
-        return str(self.event["cause"])
+        return history.why(self.event) or "it was erased with the customer's data"
 
     def get(self, name: str) -> Any:
         """What the event holds under a name, or None."""

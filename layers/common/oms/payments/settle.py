@@ -230,7 +230,7 @@ class SettlePayments:
             order = replace(order, payment=ledger.with_entry(order.payment, entry))
             if not self._requested(order_id, but=item["sk"]):
                 order = order.without_effect(Effect.REFUND)
-            event = Event("RefundSent", PROVIDER, item["reason"], {"refund": refund.id, "amount": refund.amount})
+            event = Event("RefundSent", PROVIDER, item["refund_id"], {"refund": refund.id, "amount": refund.amount})
             changes = {"provider_refund": refund.id, "sent_at": to_text(now)}
             return Change(
                 order,
@@ -253,7 +253,7 @@ class SettlePayments:
             order = held_for_refund(order, f"{REFUND_FAILED}{code}", now)
             if not self._requested(order_id, but=item["sk"]):
                 order = order.without_effect(Effect.REFUND)
-            event = Event("RefundFailed", PROVIDER, item["reason"], {"code": code, "amount": item["amount"]})
+            event = Event("RefundFailed", PROVIDER, item["refund_id"], {"code": code, "amount": item["amount"]})
             changes = {"failure": code, "failed_at": to_text(now)}
             return Change(order, event, [mark_refund(self.orders, order_id, item, "failed", changes)])
 
@@ -272,7 +272,7 @@ class SettlePayments:
             order = held_for_refund(order, f"{BY_HAND}{item['amount']} {item['currency']} by {provider}", now)
             if not self._requested(order_id, but=item["sk"]):
                 order = order.without_effect(Effect.REFUND)
-            event = Event("RefundByHand", "system", item["reason"], {"provider": provider, "amount": item["amount"]})
+            event = Event("RefundByHand", "system", item["refund_id"], {"provider": provider, "amount": item["amount"]})
             return Change(order, event, [mark_refund(self.orders, order_id, item, "by_hand", {})])
 
         try:

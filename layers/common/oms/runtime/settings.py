@@ -76,6 +76,7 @@ class Settings:
     payment_link_hours: int = 24
     staff_limits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     agent_refund_limit: int = 10_000
+    personal_data_years: int = 10
     return_window_days: int = 30
     return_send_days: int = 14
     return_restocking_percent: int = 0
