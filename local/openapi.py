@@ -1405,7 +1405,7 @@ ANSWERS: dict[str, Schema] = {
             "length_cm": COUNT,
             "units": COUNT,
             "picked": COUNT,
-            "shipments": _list(_object({"shipment_id": TEXT, "slot": COUNT, "tote": _or_null(TEXT)})),
+            "shipments": _list(_object({"shipment_id": TEXT, "slot": COUNT, "tote": _or_null(TEXT), "codes": TEXT})),
             "stops": _list(
                 _object(
                     {

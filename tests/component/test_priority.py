@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pypdfium2
 import pytest
 from botocore.exceptions import ClientError
 
 from oms.customers.people import People
 from oms.orders.editing import Edit
-from oms.orders.priority import Rules
+from oms.orders.priority import CODES, Rules
 from oms.orders.priority_rules import current_rules, put_rules, rehearse
 from oms.runtime import errors
 from tests.component.test_channels import buys, on_sale
+from tests.component.test_fulfillment import paid
+from tests.component.test_walks import call, next_walk, stocked, wave
 from tests.support.floor import Floor
 from tests.support.shop import Answer, Shop, checkout
 
@@ -160,3 +163,26 @@ def test_a_promised_day_is_known_when_a_pending_order_is_paid(shop: Shop) -> Non
     shop.deliver_all()
     order = shop.order_of("amazon", external)
     assert (order.status, order.promised_for, "P" in order.priority_codes) == ("confirmed", "2026-11-26", True)
+
+
+@pytest.mark.parametrize(("before", "letters"), [(0, "NP"), (3, "FP")])
+def test_the_warehouse_sees_the_codes_in_its_queue_and_on_paper(shop: Shop, before: int, letters: str) -> None:
+    floor = Floor(shop)
+    stocked(floor)
+    shop.app.placing = replace(shop.app.placing, orders_of=lambda _: before)
+    paid(floor, ("SHIRT", 1), deliver_by="2026-11-26")
+    (task,) = floor.work()["tasks"]
+    assert task["priority"]["codes"] == letters
+    wave(floor)
+    walk = next_walk(floor)
+    assert [each["codes"] for each in walk["shipments"]] == [letters]
+    listed = call(floor, "GET /warehouse/walks/{id}/pick-list", id=walk["walk_id"])
+    slip = call(floor, "GET /warehouse/shipments/{id}/packing-slip", id=walk["shipments"][0]["shipment_id"])
+    assert letters in words(listed)
+    assert [word for word in words(slip) if word in tuple(CODES)] == list(letters)
+
+
+def words(printed: Answer) -> list[str]:
+    """What stands on the first page."""
+    page = pypdfium2.PdfDocument(printed.body)[0]
+    return str(page.get_textpage().get_text_range()).split()

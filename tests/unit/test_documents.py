@@ -128,11 +128,24 @@ def test_a_long_slip_goes_on_on_the_next_page() -> None:
 
 
 def test_a_pick_list_has_the_bins_in_walking_order_with_their_barcodes() -> None:
-    text, codes = read(pick_list(walk_view(WALK, PRODUCTS)))
+    text, codes = read(pick_list(walk_view(WALK, PRODUCTS, {})))
     assert codes["code128"] == {"main.4f6a5f458bcf-001-1", "01-02-B", "03-11-A"}
     assert text.index("01-02-B") < text.index("03-11-A")
     assert "T-17" in text
     assert "84 m" in text
+
+
+@pytest.mark.parametrize("letters", ["FP", "LMNPR"])
+def test_priority_codes_are_printed_on_slip_label_and_pick_list(letters: str) -> None:
+    order, parcel = an_order(priority_codes=letters), replace(SHIPMENT, box=None)
+    for document in (packing_slip(order, parcel, PRODUCTS, SENDER), parcel_label(order, parcel, SENDER)):
+        assert [word for word in read(document)[0].split() if word in tuple("FLMNPR")] == list(letters)
+    several = read(pick_list(walk_view(WALK, PRODUCTS, {"2c.1": letters, f"{ORDER_ID}.1": "N"})))[0]
+    for told in (f"T-17 {letters} × 3", "slot 1 N × 2"):
+        assert told in several
+    stops = tuple(Stop(stop.bin, stop.sku, {"2c.1": 1}) for stop in WALK.stops)
+    alone = replace(WALK, shipments=("2c.1",), stops=stops)
+    assert letters in read(pick_list(walk_view(alone, PRODUCTS, {"2c.1": letters})))[0].split()
 
 
 @pytest.mark.parametrize("code", ["A", "01-02-B", "TOTE-0017", "AISLE.12-CELL.45-LEVEL.7"])

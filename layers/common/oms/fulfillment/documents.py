@@ -266,8 +266,11 @@ def _wrapped(text: str, size: float, width: float) -> list[str]:
 
 def pick_list(walk: Mapping[str, Any]) -> bytes:
     """A walk on paper, A4, for the day on which the scanners are dead: bins in walking order, each with its barcode,
-    what to take and into which slot it goes. ``walk`` is as the device shows it."""
+    what to take, and into which slot it goes with the priority codes of its parcel. ``walk`` is as the device shows it.
+    """
     sheet = _Sheet(210, 297, f"Pick list {walk['walk_id']}")
+    codes = {each["slot"]: each["codes"] for each in walk["shipments"]}
+    alone = len(codes) == 1
     _pick_head(sheet, walk)
     for stop in walk["stops"]:
         if sheet.y > 272:
@@ -281,16 +284,21 @@ def pick_list(walk: Mapping[str, Any]) -> bytes:
         sheet.text(114, sheet.y + 1, str(stop["remaining"]), 15, right=True)
         sheet.fitted(120, sheet.y - 1.5, stop["title"] or stop["sku"], 9, 75)
         slots = "  ".join(
-            f"{each['tote'] or 'slot ' + str(each['slot'])} × {each['quantity'] - each['picked']}"
+            codes[each["slot"]] if alone else _into(each, codes[each["slot"]])
             for each in stop["into"]
             if each["quantity"] > each["picked"]
         )
         lot = " ".join(filter(None, (stop.get("lot") and f"lot {stop['lot']}", stop.get("expires"))))
-        told = "   ".join(filter(None, (stop["sku"], lot, slots if len(walk["shipments"]) > 1 else "")))
+        told = "   ".join(filter(None, (stop["sku"], lot, slots)))
         sheet.fitted(120, sheet.y + 2.7, told, 7, 75, grey=_GREY)
         sheet.rule(sheet.y + 6)
         sheet.y += 14
     return sheet.done()
+
+
+def _into(place: Mapping[str, Any], codes: str) -> str:
+    name = place["tote"] or f"slot {place['slot']}"
+    return " ".join(filter(None, (name, codes, f"× {place['quantity'] - place['picked']}")))
 
 
 def _pick_head(sheet: _Sheet, walk: Mapping[str, Any]) -> None:

@@ -352,7 +352,8 @@ class Walking:
 
     def _view(self, walk: Walk) -> dict[str, Any]:
         skus = sorted({stop.sku for stop in walk.stops})
-        return walk_view(walk, self.floor.inventory.products(skus))
+        codes = {shipment_id: parcel.codes for shipment_id, parcel in self._parcels(walk).items()}
+        return walk_view(walk, self.floor.inventory.products(skus), codes)
 
 
 def _stands(walk: Walk, stop: Stop, quantity: int) -> str:
@@ -378,8 +379,8 @@ def _moved(walk: Walk, short: Stop, quantity: int, other: Shelf) -> Walk:
     return walk.moved(stop, min(quantity, stop.remaining), *other) if stop else walk
 
 
-def walk_view(walk: Walk, products: Mapping[str, Product]) -> dict[str, Any]:
-    """A walk as the device shows it, and as the pick list prints it."""
+def walk_view(walk: Walk, products: Mapping[str, Product], codes: Mapping[str, str]) -> dict[str, Any]:
+    """A walk as the device shows it, and as the pick list prints it; ``codes`` are the priority codes by parcel."""
     return {
         "walk_id": walk.walk_id,
         "wave_id": walk.wave or None,
@@ -394,7 +395,13 @@ def walk_view(walk: Walk, products: Mapping[str, Product]) -> dict[str, Any]:
         "units": sum(stop.quantity for stop in walk.stops),
         "picked": sum(stop.picked for stop in walk.stops),
         "shipments": [
-            {"shipment_id": each, "slot": walk.slot(each), "tote": walk.totes.get(each)} for each in walk.shipments
+            {
+                "shipment_id": each,
+                "slot": walk.slot(each),
+                "tote": walk.totes.get(each),
+                "codes": codes.get(each, ""),
+            }
+            for each in walk.shipments
         ],
         "stops": [
             {
