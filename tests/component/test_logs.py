@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -185,6 +185,12 @@ def dice() -> random.Random:
     return random.Random(SEED)
 
 
+def everything_in(shop: Shop, name: str) -> Iterator[Any]:
+    """What waits in a queue."""
+    while messages := shop.queued(name):
+        yield from messages
+
+
 def test_thousands_of_fuzzed_requests_leave_no_trace_of_a_person(shop: Shop, dice: random.Random) -> None:
     shop.stock_up("SHIRT", 10_000)
     secrets: list[str] = []
@@ -198,11 +204,14 @@ def test_thousands_of_fuzzed_requests_leave_no_trace_of_a_person(shop: Shop, dic
             assert placed.status == 201, placed
             ids.append(placed.body["order_id"])
             secrets += [placed.body["payment"]["client_secret"], placed.body["order_token"]]
-        for _ in range(2000):
+        for _ in range(3000):
             module, route = dice.choice(_routes())
             answer = import_module(module).handler(a_request(dice, route, ids), Context())
             statuses[answer["statusCode"]] = statuses.get(answer["statusCode"], 0) + 1
     heard = said.getvalue()
+    waiting = "\n".join(str(each) for name in (*QUEUES, *CHANNELS) for each in everything_in(shop, name))
+    assert waiting
+    assert (found := marks_in(waiting, *secrets)) == [], around(waiting, found[0])
     assert heard.count('"order_placed"') >= 40
     assert statuses.keys() >= {200, 400, 403, 404, 422}, statuses
     assert (found := marks_in(heard, *secrets)) == [], around(heard, found[0])

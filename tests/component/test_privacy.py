@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
 from oms.channels.port import PersonDemand
+from oms.customers.forgetting import BLANKED, REMOVED
 from oms.customers.retention import RetainOrders
 from oms.messages.notifier import Mail
 from oms.orders import history
@@ -209,6 +211,9 @@ def test_of_a_person_who_was_erased_nothing_is_left_and_every_history_still_prov
     orders = a_whole_life(floor)
     before = {item.split(":")[0] for item in traces(shop)}
     assert before >= {"order", "event", "note", "credit", "refund", "sighting", "dispute"}
+    table = set(re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in _rows())))
+    assert before <= table, f"not in docs/privacy.md: {before - table}"
+    assert {*REMOVED, *BLANKED} <= table
     assert before >= {"person", "find", "merge", "contribution", "consent", "preferences", "money"}
     demand = ask(shop, "erasures")
     assert demand.status == 202, demand
@@ -229,6 +234,12 @@ def test_of_a_person_who_was_erased_nothing_is_left_and_every_history_still_prov
         story = service_story(shop, order_id)
         assert story["proven"]
         assert MARK not in str(story)
+
+
+def _rows() -> list[str]:
+    """The table of what is kept in the orders table."""
+    told = Path("docs/privacy.md").read_text().split("## Elsewhere")[0]
+    return [line for line in told.splitlines() if line.startswith("| `")]
 
 
 def service_story(shop: Shop, order_id: str) -> Any:
