@@ -298,7 +298,7 @@ _PURCHASE = _object(
     {
         "shipment_id": TEXT,
         "facility": TEXT,
-        "state": {"enum": ["asked", "confirmed", "declined"]},
+        "state": {"enum": ["asked", "confirmed", "declined", "cancelled"]},
         "status": TEXT,
         "units": _list(_object({"sku": TEXT, "quantity": COUNT})),
         "asked_at": _or_null(TIME),
@@ -353,6 +353,7 @@ _FACILITY = _object(
         "kind": {"enum": ["warehouse", "store", "vendor"]},
         "address": _map(TEXT),
         "phone": _or_null(TEXT),
+        "email": _or_null(TEXT),
         "time_zone": TEXT,
         "opening": _map(_list(TEXT)),
         "holidays": _list(TEXT),
@@ -372,6 +373,7 @@ _MANIFEST = _object({"manifest_id": TEXT, "carrier": TEXT, "form_url": TEXT, "pa
 
 _MESSAGE = _object(
     {
+        "to": {"enum": ["customer", "vendor"]},
         "kind": TEXT,
         "about": TEXT,
         "copy": COUNT,
@@ -1669,7 +1671,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ReleaseForm,
         problems=(409,),
     ),
-    Operation("GET /orders/{id}/messages", "What the customer was told", "agent ops", "Messages"),
+    Operation("GET /orders/{id}/messages", "What the customer and vendors were told", "agent ops", "Messages"),
     Operation(
         "POST /orders/{id}/messages/{kind}/resend",
         "Send a message again",

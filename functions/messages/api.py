@@ -7,7 +7,7 @@ from typing import Any
 
 from oms.bootstrap import app
 from oms.messages.forms import MessagePreferencesForm, ResendForm
-from oms.messages.kinds import KINDS
+from oms.messages.kinds import KINDS, VENDOR_KINDS
 from oms.messages.telling import mail_view
 from oms.runtime import errors
 from oms.runtime.http import ApiRequest, ApiResponse, dispatch
@@ -19,10 +19,11 @@ STAFF = ("agent", "ops")
 
 
 def messages(request: ApiRequest) -> ApiResponse:
-    """What an order's customer was told."""
+    """What an order's customer was told, and vendors who send for us."""
     request.require_group(*STAFF)
     order = app().orders.require(request.path["id"])
-    mails = sorted(app().orders.parts(order.order_id, "MAIL#"), key=lambda item: item["at"])
+    told = [*app().telling.claims(order.order_id), *app().telling_vendors.claims(order.order_id)]
+    mails = sorted(told, key=lambda item: (item["at"], item["event"]))
     return ApiResponse(200, {"order_id": order.order_id, "messages": [mail_view(item) for item in mails]})
 
 
@@ -30,10 +31,11 @@ def resend(request: ApiRequest) -> ApiResponse:
     """Send one message again."""
     request.require_group(*STAFF)
     kind = request.path["kind"]
-    if kind not in KINDS:
+    if kind not in KINDS.keys() | VENDOR_KINDS.keys():
         raise errors.NotFound(f"There is no message {kind}.")
     form = request.parse(ResendForm) if request.body else ResendForm()
-    sent = app().telling.resend(request.path["id"], kind, form.about, request.actor, request.idempotency_key())
+    telling = app().telling_vendors if kind in VENDOR_KINDS else app().telling
+    sent = telling.resend(request.path["id"], kind, form.about, request.actor, request.idempotency_key())
     return ApiResponse(200, mail_view(sent))
 
 

@@ -1,4 +1,4 @@
-"""The messages queue: events of orders of which their customers should be told."""
+"""The messages queue: events of orders of which their customers, or vendors who send for us, should be told."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from oms.runtime.telemetry import entry_point
 
 
 def handle(record: Mapping[str, Any]) -> None:
-    """Tell the customer what this event, and any before it, calls for."""
+    """Tell customer and vendors what this event, and any before it, calls for; neither waits for the other's mail."""
     message = json.loads(record["body"])
-    app().telling.tell(message["order_id"], message["number"])
+    try:
+        app().tell_vendors(message["order_id"], message["number"], message["type"])
+    finally:
+        app().telling.tell(message["order_id"], message["number"])
 
 
 @entry_point

@@ -90,7 +90,7 @@ def test_a_parcel_that_waits_keeps_its_run_ended_and_its_mail_tells_code_and_pla
     due = list(
         due_messages(floor.order(order), floor.shop.app.orders.parts(order.body["order_id"], "EVENT#"), floor.shop.now)
     )
-    mail = telling._mail(floor.order(order), due[-1], 0)
+    mail = telling.mail(floor.order(order), due[-1], 0)
     assert floor.shop.read(order)["collection_code"] in mail.text
     assert ORIGIN.line1 in mail.text
     assert ORIGIN.line1 in mail.html

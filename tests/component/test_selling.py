@@ -71,7 +71,7 @@ class TestAtTheCounter:
         assert one.customer.keys() == {"id"}
         assert one.customer["id"] != other.customer["id"]
         for kind in mails(store, first):
-            assert store.app.telling._why_not(one, due_of(store, first, kind)) == "no address"
+            assert store.app.telling.why_not(one, due_of(store, first, kind)) == "no address"
 
     def test_somebody_who_says_an_address_gets_a_confirmation(self, store: Shop) -> None:
         sold = sell(store, over_the_counter(customer={"email": "ada@example.com"}))

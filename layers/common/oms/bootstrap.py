@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from oms.messages.payment_links import SendPaymentLinks
     from oms.messages.preferences import KeepPreferences
     from oms.messages.telling import TellCustomers
+    from oms.messages.vendors import TellVendors
     from oms.orders.actions import OfferActions
     from oms.orders.backordering import FillBackorders
     from oms.orders.coupon_book import CouponBook
@@ -461,6 +462,24 @@ class App:
             self.collection_code,
             lambda order: self.placing.token(order),
         )
+
+    @cached_property
+    def telling_vendors(self) -> TellVendors:
+        from oms.messages.vendors import TellVendors
+
+        told = self.telling
+        return TellVendors(
+            self.orders, self.inventory, self.message_preferences, told.notifier, told.merchant, self.clock
+        )
+
+    def tell_vendors(self, order_id: str, number: int, type: str) -> None:
+        """What an event of this type may mean for vendors who send for us. Raises ``NotToldYet``."""
+        from oms.fulfillment.dropship import DropShip
+        from oms.messages.kinds import VENDOR_CAUSES
+
+        if type in VENDOR_CAUSES:
+            DropShip(self.orders, self.inventory, self.clock).note_withdrawn(order_id)
+            self.telling_vendors.tell(order_id, number)
 
     @cached_property
     def payment_links(self) -> SendPaymentLinks:

@@ -2,12 +2,12 @@
 
 The request stands on its parcel with a deadline. Confirmed, it comes with the vendor's tracking, and the workflow goes
 on to let the parcel leave. Declined, or not answered in time, its units are planned elsewhere, and that vendor is not
-asked for this order again.
+asked for this order again. What is cancelled of a request becomes an event of its own, from which the vendor is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -74,7 +74,7 @@ class DropShip:
                 return None
             require_run(order, run)
             require_released(order)
-            asked = Purchase("asked", to_text(now), to_text(now + ANSWER_WITHIN))
+            asked = Purchase("asked", to_text(now), to_text(now + ANSWER_WITHIN), seen.required)
             data = {"shipment": number, "facility": seen.facility, "until": asked.deadline}
             event = Event("PurchaseRequested", "system", "workflow", data)
             return Change(order, event, [self.shipments.put(seen, replace(seen, purchase=asked))])
@@ -82,7 +82,7 @@ class DropShip:
         change_with_shipments(self.orders, order_id, decide, now)
         purchase = self.shipments.get(shipment_id).purchase
         if purchase and purchase.state == "asked" and purchase.deadline <= to_text(now):
-            self._ended(shipment_id, "no answer in time", "system")
+            self._ended(shipment_id, "no answer in time", "system", late=True)
             raise RunSuperseded("the vendor has not answered")
         OfferTasks(self.orders, self.clock).offer(shipment_id, KIND, token, run)
 
@@ -98,7 +98,7 @@ class DropShip:
         keys, following = page.cut([(item["work_rank"], (item["pk"], item["sk"])) for item in found])
         items = {(item["pk"], item["sk"]): item for item in self.orders.table.batch_get(keys)}
         parcels = [shipment_from_item(items[key]) for key in keys if key in items]
-        open_ones = [parcel for parcel in parcels if _is_open(parcel)]
+        open_ones = [parcel for parcel in parcels if is_open(parcel)]
         return {"facility": facility, "requests": [_view(parcel) for parcel in open_ones], "next_cursor": following}
 
     def confirm(self, shipment_id: str, label: Label, actor: str) -> dict[str, Any]:
@@ -139,7 +139,33 @@ class DropShip:
         self._ended(shipment_id, reason, actor)
         return _view(self.shipments.get(shipment_id))
 
-    def _ended(self, shipment_id: str, reason: str, actor: str) -> None:
+    def note_withdrawn(self, order_id: str) -> None:
+        """Note what was cancelled of the order's requests since they were made, once each. Safe to repeat at any
+        time."""
+        for parcel in self.shipments.of(order_id):
+            if _withdrawn(parcel):
+                self._note_withdrawn(parcel.shipment_id)
+
+    def _note_withdrawn(self, shipment_id: str) -> None:
+        order_id, number = parse_shipment_id(shipment_id)
+
+        def decide(order: Order) -> Change | None:
+            seen = self.shipments.get(shipment_id)
+            units = _withdrawn(seen)
+            if seen.purchase is None or not units:
+                return None
+            data = {"shipment": number, "facility": seen.facility, "units": dict(units)}
+            if seen.status is ShipmentStatus.CANCELLED:
+                event = Event("PurchaseCancelled", "system", "cancelled", data)
+                purchase = replace(seen.purchase, state="cancelled")
+            else:
+                event = Event("PurchaseReduced", "system", "cancelled in part", {**data, "left": seen.required})
+                purchase = replace(seen.purchase, units=seen.required)
+            return Change(order, event, [self.shipments.put(seen, replace(seen, purchase=purchase))])
+
+        change_with_shipments(self.orders, order_id, decide, self.clock())
+
+    def _ended(self, shipment_id: str, reason: str, actor: str, *, late: bool = False) -> None:
         order_id, number = parse_shipment_id(shipment_id)
         now = self.clock()
 
@@ -154,7 +180,8 @@ class DropShip:
                 cancelled_at=to_text(now),
                 purchase=replace(seen.purchase, state="declined") if seen.purchase else None,
             )
-            event = Event("PurchaseDeclined", actor, reason, {"shipment": number, "facility": seen.facility})
+            data = {"shipment": number, "facility": seen.facility, **({"late": True} if late else {})}
+            event = Event("PurchaseDeclined", actor, reason, data)
             writes = [self.shipments.put(seen, after), *freed_places(self.inventory, [seen], now)]
             return Change(begun_anew(order), event, writes)
 
@@ -179,13 +206,25 @@ def declined_by(parcels: Sequence[Shipment]) -> frozenset[str]:
     return frozenset(one.facility for one in parcels if one.purchase and one.purchase.state == "declined")
 
 
-def _is_open(parcel: Shipment) -> bool:
+def is_open(parcel: Shipment) -> bool:
+    """Whether the vendor who was asked for this parcel may still answer."""
     asked = parcel.purchase is not None and parcel.purchase.state == "asked"
     return asked and parcel.status is ShipmentStatus.ALLOCATED
 
 
+def _withdrawn(parcel: Shipment) -> Mapping[str, int]:
+    """Units by SKU that the vendor was asked for, and of whose end nobody has taken note yet."""
+    purchase = parcel.purchase
+    if purchase is None or purchase.state in ("declined", "cancelled"):
+        return {}
+    if parcel.status is ShipmentStatus.CANCELLED:
+        return purchase.units or parcel.required
+    less = {sku: units - parcel.required.get(sku, 0) for sku, units in purchase.units.items()}
+    return {sku: units for sku, units in less.items() if units > 0}
+
+
 def _require_open(order: Order, parcel: Shipment) -> None:
-    if order.status not in ALIVE or not _is_open(parcel):
+    if order.status not in ALIVE or not is_open(parcel):
         raise refusal("not_asked", f"No vendor is asked for this parcel: it is {parcel.status.value}.")
     if order.holds:
         raise refusal("order_held", "The order is held.", holds=sorted(order.holds))

@@ -37,6 +37,8 @@ class Facility:
     active: bool = True
     cost: int = 0
     point: tuple[float, float] | None = None
+    email: str = ""
+    """Where a vendor is told what to send."""
 
     @property
     def limited(self) -> bool:
@@ -145,6 +147,7 @@ def _facility_to_item(facility: Facility) -> Item:
         "pickup": facility.pickup,
         "no_shipping": not facility.ships,
         "closed": not facility.active,
+        "email": facility.email,
         # Items hold no floats.
         "point": [str(each) for each in facility.point] if facility.point else None,
     }
@@ -176,6 +179,7 @@ def _facility(item: Mapping[str, Any]) -> Facility:
         active=not item.get("closed", False),
         cost=item.get("cost", 0),
         point=(float(point[0]), float(point[1])) if point else None,
+        email=item.get("email", ""),
     )
 
 
@@ -188,6 +192,7 @@ def facility_view(facility: Facility) -> dict[str, Any]:
         "kind": facility.kind,
         "address": {name: value for name, value in address.items() if value and name not in ("phone", "email")},
         "phone": facility.address.phone or None,
+        "email": facility.email or None,
         "time_zone": calendar.time_zone,
         "opening": {day: list(hours) for day, hours in calendar.opening.items()},
         "holidays": sorted(calendar.holidays),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, time
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import EmailStr, Field, StringConstraints, field_validator, model_validator
 
 from oms.fulfillment.calendars import DAYS, Calendar, zone
 from oms.fulfillment.carrier import Address
@@ -40,10 +40,11 @@ class HoursForm(Form):
 class FacilityForm(Form):
     """``PUT /facilities/{facility}``: where parcels come from, when, and how many a day. Without ``opening`` it never
     closes; ``cut_offs`` and ``handling_days`` go by shipping method, ``*`` for the others; ``cost`` is minor units a
-    parcel; ``coordinates`` are latitude and longitude."""
+    parcel; ``coordinates`` are latitude and longitude; ``email`` is where a vendor is told what to send."""
 
     address: AddressForm
     phone: Annotated[str, StringConstraints(pattern=r"^\+?[0-9 ().-]{5,30}$")] | None = None
+    email: Annotated[EmailStr, StringConstraints(max_length=254)] | None = None
     kind: Literal["warehouse", "store", "vendor"] = "warehouse"
     time_zone: str = "UTC"
     opening: dict[Day, HoursForm] = Field(default_factory=dict)
@@ -74,6 +75,12 @@ class FacilityForm(Form):
                 raise ValueError(f"{each} is no date like 2026-12-25") from None
         return value
 
+    @model_validator(mode="after")
+    def _only_vendors_are_written_to(self) -> FacilityForm:
+        if self.email and self.kind != "vendor":
+            raise ValueError("email is for vendors: nobody else is written to")
+        return self
+
     def facility(self, code: str) -> Facility:
         """The facility that it describes."""
         return Facility(
@@ -96,6 +103,7 @@ class FacilityForm(Form):
             active=self.active,
             cost=self.cost,
             point=(self.coordinates[0], self.coordinates[1]) if self.coordinates else None,
+            email=self.email or "",
         )
 
 

@@ -141,11 +141,13 @@ class Capture:
 
 @dataclass(frozen=True, slots=True)
 class Purchase:
-    """What a vendor who sends the parcel for us was asked: ``state`` is asked, confirmed or declined."""
+    """What a vendor who sends the parcel for us was asked: ``state`` is asked, confirmed, declined or cancelled;
+    ``units`` by SKU are what the vendor is to send as far as the order's history says."""
 
     state: str
     asked_at: str
     deadline: str
+    units: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

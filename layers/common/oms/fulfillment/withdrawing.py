@@ -14,6 +14,7 @@ from oms.fulfillment.shipments import (
     DynamoShipments,
     Shipment,
     ShipmentStatus,
+    freed_places,
     lots_given_back,
     lots_less,
     units_of,
@@ -72,9 +73,14 @@ def withdraw(
         if not any(out.values()):
             continue
         kept = {number: units - out.get(number, 0) for number, units in lines.items() if units > out.get(number, 0)}
+        if vendors := _with_vendor(shipment):
+            kept = {}
+            freed.update({(sku, shipment.facility): units for sku, units in shipment.required.items()})
         _shrink(table, order, shipment, kept, found, now)
         for number, units in out.items():
             left[number] -= units
+            if vendors:
+                continue
             for sku, quantity in order.lines[number - 1].units(units).items():
                 freed[sku, shipment.facility] += quantity
     found.writes += [
@@ -86,14 +92,23 @@ def withdraw(
     return found
 
 
-def repack(table: Table, order: Order, now: datetime) -> Withdrawal:
+def repack(table: Table, inventory: DynamoInventory, order: Order, now: datetime) -> Withdrawal:
     """Have every packed box of the order packed anew, as parcels of their own without the labels that the old ones may
-    have."""
-    found = Withdrawal(order.shipments)
+    have; what vendors were asked to send to the old address is planned anew."""
+    found, recalled = Withdrawal(order.shipments), list[Shipment]()
     for shipment in DynamoShipments(table).of(order.order_id):
-        if shipment.status is ShipmentStatus.PACKED:
+        if shipment.open and shipment.purchase:
+            _shrink(table, order, shipment, {}, found, now)
+            recalled.append(shipment)
+        elif shipment.status is ShipmentStatus.PACKED:
             _shrink(table, order, shipment, shipment.lines(order), found, now)
+    found.writes += freed_places(inventory, recalled, now)
     return found
+
+
+def _with_vendor(shipment: Shipment) -> bool:
+    """Whether only a vendor could open the box: what would stay in it is planned anew."""
+    return shipment.purchase is not None and shipment.status is ShipmentStatus.PACKED
 
 
 def _shrink(

@@ -51,6 +51,20 @@ KINDS: Mapping[str, Kind] = {
 
 CAUSES = frozenset(cause for kind in KINDS.values() for cause in kind.causes)
 
+VENDOR_KINDS: Mapping[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("purchase_requested", ("PurchaseRequested",), required=True),
+        Kind("purchase_reduced", ("PurchaseReduced",), required=True),
+        # A vendor who declines knows; one whose time ran out does not.
+        Kind("purchase_cancelled", ("PurchaseCancelled", "PurchaseDeclined"), required=True),
+    )
+}
+"""Messages to vendors who send for us."""
+WITHDRAWALS = frozenset({"OrderCancelled", "LinesCancelled", "OrderEdited", "AddressChanged", "ParcelResourced"})
+"""What may take units away from a vendor who was asked for them."""
+VENDOR_CAUSES = WITHDRAWALS | {cause for kind in VENDOR_KINDS.values() for cause in kind.causes}
+
 # Marketplaces write to their buyers themselves and forbid sellers to; they give us no address of theirs either.
 CHANNELS_THAT_TELL = frozenset({"amazon", "ebay", "etsy", "shopify"})
 

@@ -83,6 +83,10 @@ class KeepPreferences:
         found = self.table.query(f"CUSTOMER#{customer_id}", "CONSENT#", newest_first=True)
         return [{name: item[name] for name in shown} for item in found]
 
+    def suppressed(self, address: str) -> str:
+        """Why nothing goes to this address; empty when mail may."""
+        return str((self.table.get(_address_key(address), "SUPPRESSED") or {}).get("reason", ""))
+
     def suppress(self, address: str, reason: str, now: datetime) -> bool:
         """Never write to this address again; False when that was so already."""
         return self.table.write_one(

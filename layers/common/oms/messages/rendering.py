@@ -85,9 +85,40 @@ def render(
     speaks = language(merchant.language)
     facts = _facts(due, order, merchant, titles, shipment, coming, collection, token, speaks)
     facts["question"] = question
-    text = _environment("text").get_template(f"{speaks.code}/{due.kind}.txt")
+    return _rendered(due.kind, facts, speaks)
+
+
+def render_purchase(
+    due: Due, order: Order, merchant: Merchant, titles: Mapping[str, str], shipment: Shipment, until: str
+) -> Rendered:
+    """A message to the vendor who was asked for this parcel: what to send, where to, and by when to answer (``until``),
+    or what not to send any more. Of the customer it says nothing else."""
+    speaks = language(merchant.language)
+    asked = due.kind == "purchase_requested"
+
+    def rows(units: Mapping[str, int]) -> list[dict[str, Any]]:
+        named = [(sku, int(quantity)) for sku, quantity in sorted(units.items()) if quantity]
+        return [{"title": titles.get(sku, sku), "sku": sku, "quantity": units, "amount": ""} for sku, units in named]
+
+    facts = {
+        "language": speaks.code,
+        "merchant": merchant,
+        "purchase": {
+            "number": f"{order_number(order)}-{shipment.number}",
+            "id": shipment.shipment_id,
+            "until": speaks.moment(from_text(until), _zone(merchant.zone)) if until else "",
+        },
+        "lines": rows(shipment.required if asked else due.data.get("units", shipment.required)),
+        "left": rows(due.data.get("left", {})),
+        "address": _address(order.address) if asked else [],
+    }
+    return _rendered(due.kind, facts, speaks)
+
+
+def _rendered(kind: str, facts: dict[str, Any], speaks: Language) -> Rendered:
+    text = _environment("text").get_template(f"{speaks.code}/{kind}.txt")
     subject = " ".join("".join(text.blocks["subject"](text.new_context(facts))).split())
-    html = _environment("html").get_template(f"{speaks.code}/{due.kind}.html").render(facts, subject=subject)
+    html = _environment("html").get_template(f"{speaks.code}/{kind}.html").render(facts, subject=subject)
     return Rendered(subject, _BLANK_LINES.sub("\n\n", text.render(facts)).strip() + "\n", html)
 
 

@@ -1,4 +1,4 @@
-"""Telling customers, each thing once.
+"""Telling customers, and others whom an order concerns, each thing once.
 
 SES keeps no idempotency keys, so a message is claimed before it is sent and marked afterwards. Who dies between the
 two leaves a claim of which nobody can say whether its mail left: it is never sent again by itself, shows as
@@ -8,14 +8,15 @@ came twice is a complaint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from oms.fulfillment.facilities import facility_address
 from oms.fulfillment.shipments import Shipment, shipment_from_item
 from oms.inventory.store import DynamoInventory
-from oms.messages.kinds import CHANNELS_THAT_TELL, KINDS, TOO_LATE, Due, due_messages
+from oms.messages.kinds import CHANNELS_THAT_TELL, KINDS, TOO_LATE, VENDOR_KINDS, Due, due_messages
 from oms.messages.notifier import Mail, Notifier, NotSent, Refused, Uncertain
 from oms.messages.preferences import KeepPreferences
 from oms.messages.rendering import Collection, Merchant, render
@@ -37,7 +38,7 @@ class NotToldYet(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class TellCustomers:
+class Telling(ABC):
     """Sends what an order calls for and has not been told yet. Safe to repeat at any time."""
 
     orders: DynamoOrders
@@ -47,10 +48,26 @@ class TellCustomers:
     """None where no mail is set up: then nothing is claimed, and nobody is told."""
     merchant: Merchant
     clock: Clock
-    collection_code: Callable[[str], str]
-    """What the customer of an order shows at a counter."""
-    order_token: Callable[[Order], str]
-    """What opens an order to its customer."""
+
+    @abstractmethod
+    def due(self, order: Order, events: Sequence[Item], now: datetime) -> Iterable[Due]:
+        """What should have been told by now, oldest cause first."""
+
+    @abstractmethod
+    def claims(self, order_id: str) -> list[Item]:
+        """The order's messages to whom this tells."""
+
+    @abstractmethod
+    def why_not(self, order: Order, due: Due) -> str:
+        """Why a message is not sent; empty when it may be."""
+
+    @abstractmethod
+    def mail(self, order: Order, due: Due, copy: int) -> Mail:
+        """The message as it stands now."""
+
+    @abstractmethod
+    def resendable(self, order: Order, now: datetime) -> list[Due]:
+        """What may be sent again. Raises ``Conflict`` when nothing may be."""
 
     def tell(self, order_id: str, number: int) -> None:
         """Everything that is due, since a message about an earlier event may have been lost.
@@ -58,11 +75,11 @@ class TellCustomers:
         Raises ``NotToldYet`` when the message about event ``number`` has to be tried again.
         """
         order = self.orders.get(order_id) if self.notifier else None
-        if order is None or order.channel in CHANNELS_THAT_TELL:
+        if order is None:
             return
         now = self.clock()
-        claims = {item["sk"]: item for item in self.orders.parts(order_id, "MAIL#")}
-        for due in due_messages(order, self.orders.parts(order_id, "EVENT#"), now):
+        claims = {item["sk"]: item for item in self.claims(order_id)}
+        for due in self.due(order, self.orders.parts(order_id, "EVENT#"), now):
             claim = claims.get(_sort_key(due, 0))
             if claim is None and due.number != number and from_text(due.at) < now - TOO_LATE:
                 continue
@@ -75,13 +92,13 @@ class TellCustomers:
         """Send one message again because somebody asked; one ``key`` sends once.
 
         Raises ``NotFound`` when the order has had no such message and calls for none, ``Conflict`` when nothing may
-        be sent to its customer, ``IdempotencyKeyReused`` when the key asked for another message, ``Unavailable`` while
+        be sent, ``IdempotencyKeyReused`` when the key asked for another message, ``Unavailable`` while
         the mail cannot leave or somebody is at it.
         """
         order = self.orders.require(order_id)
         now, asked = self.clock(), about
-        called_for = resendable(self.orders, order, now, sends=self.notifier is not None)
-        copies = list(self.orders.parts(order_id, "MAIL#"))
+        called_for = self.resendable(order, now)
+        copies = self.claims(order_id)
         mine = next((item for item in copies if item.get("key") == key), None)
         if mine is not None:
             if (mine["kind"], mine["asked"]) != (kind, asked):
@@ -125,13 +142,13 @@ class TellCustomers:
             "actor": actor,
             **({"key": key, "asked": asked} if key else {}),
         }
-        why_not = self._why_not(order, due)
+        why_not = self.why_not(order, due)
         if why_not:
             self._claim({**claim, "status": "suppressed", "reason": why_not})
             return
         if self.notifier is None:
             return
-        mail = self._mail(order, due, copy)
+        mail = self.mail(order, due, copy)
         if not self._claim({**claim, "status": "sending"}):
             return
         try:
@@ -146,50 +163,6 @@ class TellCustomers:
             raise NotToldYet(str(cause)) from None
         else:
             self._mark(claim, "sent", message_id=message_id)
-
-    def _why_not(self, order: Order, due: Due) -> str:
-        address = order.customer.get("email", "")
-        if not address:
-            return "no address"
-        preferences = self.preferences.of(order.customer["id"], address)
-        if preferences.suppressed:
-            return f"address {preferences.suppressed}"
-        if due.kind in preferences.off and not KINDS[due.kind].required:
-            return "not wanted"
-        if due.kind == "payment_link" and not self.merchant.pay_url:
-            return "no pay page"
-        return ""
-
-    def _mail(self, order: Order, due: Due, copy: int) -> Mail:
-        shipment, coming = None, None
-        if due.kind in _ABOUT_PARCELS:
-            number = int(due.about)
-            item = self.orders.table.get(order_key(order.order_id), f"SHIPMENT#{number:03d}")
-            shipment = shipment_from_item(item) if item else None
-        if due.kind in ("return_approved", "return_label"):
-            item = self.orders.table.get(*return_key(order.order_id, int(due.about)))
-            coming = return_from_item(item) if item else None
-        skus = {line.sku for line in order.lines} | ({unit.sku for unit in shipment.units} if shipment else set())
-        skus |= {due.data["sku"]} if due.kind == "reward_earned" and "sku" in due.data else set()
-        titles = {sku: product.title for sku, product in self.inventory.products(sorted(skus)).items()}
-        collection = self._collection(due, order, shipment)
-        token = self.order_token(order) if due.kind in ("payment_link", "question") else ""
-        asked = self._question(order, due) if due.kind == "question" else ""
-        rendered = render(due, order, self.merchant, titles, shipment, coming, collection, token, asked)
-        tags = {"order": order.order_id, "mail": f"{due.kind}-{due.about}-{copy}"}
-        return Mail(order.customer["email"], rendered.subject, rendered.text, rendered.html, tags)
-
-    def _question(self, order: Order, due: Due) -> str:
-        note = self.orders.table.get(order_key(order.order_id), f"NOTE#{due.number:06d}")
-        return str((note or {}).get("text", ""))
-
-    def _collection(self, due: Due, order: Order, shipment: Shipment | None) -> Collection | None:
-        if due.kind == "shipped" or shipment is None:
-            return None
-        place = facility_address(self.inventory, shipment.facility)
-        town = f"{place.city} {place.postal_code}"
-        rows = (place.name, place.line1, place.line2, town, place.country)
-        return Collection(self.collection_code(order.order_id), tuple(row for row in rows if row))
 
     def _look_again(self, order: Order, due: Due, claim: Item, now: datetime, *, ours: bool) -> None:
         if from_text(claim["at"]) > now - ATTEMPT:
@@ -245,6 +218,74 @@ class TellCustomers:
             telemetry.logger.warning("mail_uncertain", order_id=claim["pk"].removeprefix("ORDER#"), mail=claim["sk"])
 
 
+@dataclass(frozen=True, slots=True)
+class TellCustomers(Telling):
+    """What customers are told."""
+
+    collection_code: Callable[[str], str]
+    """What the customer of an order shows at a counter."""
+    order_token: Callable[[Order], str]
+    """What opens an order to its customer."""
+
+    def due(self, order: Order, events: Sequence[Item], now: datetime) -> Iterable[Due]:
+        """What the order's history and state call for."""
+        return due_messages(order, events, now)
+
+    def claims(self, order_id: str) -> list[Item]:
+        """The customer's messages."""
+        return list(self.orders.parts(order_id, "MAIL#"))
+
+    def resendable(self, order: Order, now: datetime) -> list[Due]:
+        """Whatever the order calls for."""
+        return resendable(self.orders, order, now, sends=self.notifier is not None)
+
+    def why_not(self, order: Order, due: Due) -> str:
+        """No address, none that may be written to, or not wanted."""
+        address = order.customer.get("email", "")
+        if not address:
+            return "no address"
+        preferences = self.preferences.of(order.customer["id"], address)
+        if preferences.suppressed:
+            return f"address {preferences.suppressed}"
+        if due.kind in preferences.off and not KINDS[due.kind].required:
+            return "not wanted"
+        if due.kind == "payment_link" and not self.merchant.pay_url:
+            return "no pay page"
+        return ""
+
+    def mail(self, order: Order, due: Due, copy: int) -> Mail:
+        """The message in the customer's words."""
+        shipment, coming = None, None
+        if due.kind in _ABOUT_PARCELS:
+            number = int(due.about)
+            item = self.orders.table.get(order_key(order.order_id), f"SHIPMENT#{number:03d}")
+            shipment = shipment_from_item(item) if item else None
+        if due.kind in ("return_approved", "return_label"):
+            item = self.orders.table.get(*return_key(order.order_id, int(due.about)))
+            coming = return_from_item(item) if item else None
+        skus = {line.sku for line in order.lines} | ({unit.sku for unit in shipment.units} if shipment else set())
+        skus |= {due.data["sku"]} if due.kind == "reward_earned" and "sku" in due.data else set()
+        titles = {sku: product.title for sku, product in self.inventory.products(sorted(skus)).items()}
+        collection = self._collection(due, order, shipment)
+        token = self.order_token(order) if due.kind in ("payment_link", "question") else ""
+        asked = self._question(order, due) if due.kind == "question" else ""
+        rendered = render(due, order, self.merchant, titles, shipment, coming, collection, token, asked)
+        told = tags(order, due, copy)
+        return Mail(order.customer["email"], rendered.subject, rendered.text, rendered.html, told)
+
+    def _question(self, order: Order, due: Due) -> str:
+        note = self.orders.table.get(order_key(order.order_id), f"NOTE#{due.number:06d}")
+        return str((note or {}).get("text", ""))
+
+    def _collection(self, due: Due, order: Order, shipment: Shipment | None) -> Collection | None:
+        if due.kind == "shipped" or shipment is None:
+            return None
+        place = facility_address(self.inventory, shipment.facility)
+        town = f"{place.city} {place.postal_code}"
+        rows = (place.name, place.line1, place.line2, town, place.country)
+        return Collection(self.collection_code(order.order_id), tuple(row for row in rows if row))
+
+
 def resendable(orders: DynamoOrders, order: Order, now: datetime, *, sends: bool) -> list[Due]:
     """The messages that the order calls for, any of which may be sent again where mails are sent at all.
 
@@ -260,6 +301,7 @@ def resendable(orders: DynamoOrders, order: Order, now: datetime, *, sends: bool
 def mail_view(item: Mapping[str, object]) -> dict[str, object]:
     """A message as customer service sees it."""
     return {
+        "to": "vendor" if item["kind"] in VENDOR_KINDS else "customer",
         "kind": item["kind"],
         "about": item["about"],
         "copy": item["copy"],
@@ -272,10 +314,19 @@ def mail_view(item: Mapping[str, object]) -> dict[str, object]:
 
 
 def _sort_key(due: Due, copy: int) -> str:
-    return f"MAIL#{due.kind}#{due.about}#{copy}"
+    return sort_key_of_tag(_tag(due, copy))
+
+
+def _tag(due: Due, copy: int) -> str:
+    return f"{due.kind}-{due.about}-{copy}"
+
+
+def tags(order: Order, due: Due, copy: int) -> dict[str, str]:
+    """What a mail carries so that its claim is found again."""
+    return {"order": order.order_id, "mail": _tag(due, copy)}
 
 
 def sort_key_of_tag(tag: str) -> str:
     """The claim's key for what a mail's tag calls it."""
     kind, about, copy = tag.split("-")
-    return f"MAIL#{kind}#{about}#{copy}"
+    return f"{'VENDORMAIL' if kind in VENDOR_KINDS else 'MAIL'}#{kind}#{about}#{copy}"

@@ -175,7 +175,7 @@ class EditOrders:
                 raise errors.Conflict(
                     "The new address changes the price: preview and confirm an edit.", extra={"code": "price_changes"}
                 )
-            boxes = repack(self.orders.table, order, now)
+            boxes = repack(self.orders.table, self.inventory, order, now)
             holds = {kind: hold for kind, hold in order.holds.items() if kind != "address"}
             after = replace(moved, holds=holds, shipments=boxes.shipments)
             if boxes.spare_label:

@@ -12,7 +12,7 @@ from typing import Any
 
 from oms.customers.changes import CHANGES
 from oms.customers.touches import TOUCHES
-from oms.messages.kinds import CAUSES, SECOND_THOUGHTS
+from oms.messages.kinds import CAUSES, SECOND_THOUGHTS, VENDOR_CAUSES
 from oms.webhooks.events import PUBLIC
 
 
@@ -26,7 +26,7 @@ class Listener:
 
 
 LISTENERS = (
-    Listener("messages_queue_url", CAUSES, {"PaymentFailed": int(SECOND_THOUGHTS.total_seconds()) + 5}),
+    Listener("messages_queue_url", CAUSES | VENDOR_CAUSES, {"PaymentFailed": int(SECOND_THOUGHTS.total_seconds()) + 5}),
     Listener("public_events_queue_url", frozenset(PUBLIC)),
     Listener("customers_queue_url", CHANGES | TOUCHES.keys() | {"ShipmentCollected", "ReturnLabelled"}),
 )

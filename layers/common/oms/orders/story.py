@@ -9,6 +9,7 @@ from typing import Any
 
 from oms.fulfillment.shipments import DynamoShipments
 from oms.inventory.store import DynamoInventory
+from oms.messages.kinds import VENDOR_KINDS
 from oms.orders import history
 from oms.orders.model import Order
 from oms.orders.store import DynamoOrders
@@ -30,6 +31,9 @@ _MAILS: Mapping[str, str] = {
     "return_approved": "that the return is approved",
     "return_label": "the label for the return",
     "question": "what we would like to know",
+    "purchase_requested": "what to send",
+    "purchase_reduced": "to send less",
+    "purchase_cancelled": "not to send it",
 }
 _FATES: Mapping[str, str] = {
     "sent": "The customer was told {what}.",
@@ -47,7 +51,10 @@ def timeline_view(orders: DynamoOrders, inventory: DynamoInventory, order: Order
     """The order's ``events`` as its chain of hashes proves them, and its ``story``: the same with everything that
     stands beside them, in the order of time. ``proven`` says whether the chain holds, ``broken`` where it does not. The
     words of notes are only for those who may see them (``private``)."""
-    parts = {prefix: orders.parts(order.order_id, prefix) for prefix in ("EVENT#", "MAIL#", "SIGHTING#", "NOTE#")}
+    parts = {
+        prefix: orders.parts(order.order_id, prefix)
+        for prefix in ("EVENT#", "MAIL#", "VENDORMAIL#", "SIGHTING#", "NOTE#")
+    }
     events = parts["EVENT#"]
     broken = None
     try:
@@ -64,7 +71,7 @@ def timeline_view(orders: DynamoOrders, inventory: DynamoInventory, order: Order
     told = {int(note["sk"].removeprefix("NOTE#")): note for note in parts["NOTE#"]}
     story = [
         *(_event(event, order, sentences[event["n"]], told.get(event["n"]), private) for event in events),
-        *(_mail(mail) for mail in parts["MAIL#"]),
+        *(_mail(mail) for prefix in ("MAIL#", "VENDORMAIL#") for mail in parts[prefix]),
         *(_sighting(sighting, carriers) for sighting in parts["SIGHTING#"]),
         *_holds(order),
     ]
@@ -136,6 +143,8 @@ def _event(event: Item, order: Order, words: str, note: Item | None, private: bo
 def _mail(mail: Item) -> dict[str, Any]:
     what = _MAILS.get(mail["kind"], f"about {mail['kind'].replace('_', ' ')}")
     fate = _FATES.get(mail["status"], "A mail to the customer ({what}) is " + mail["status"] + ".")
+    if mail["kind"] in VENDOR_KINDS:
+        fate = fate.replace("customer", "vendor")
     words = fate.format(what=what, reason=mail.get("reason") or "no reason was kept")
     if mail["copy"]:
         words = f"{begun(who(mail['actor']))} had it sent again: {words[:1].lower()}{words[1:]}"

@@ -329,6 +329,8 @@ SENTENCES: Mapping[str, Maker] = {
     "PickupOverdue": lambda told: "Nobody collected the order in time; a person has to decide.",
     "PurchaseRequested": lambda told: f"{told.get('facility')} was asked to send {told.parcel()}.",
     "PurchaseConfirmed": lambda told: f"{told.get('facility')} will send {told.parcel()}.",
+    "PurchaseReduced": lambda told: f"{told.get('facility')} is asked to send less of {told.parcel()}.",
+    "PurchaseCancelled": lambda told: f"{told.get('facility')} is not asked for {told.parcel()} any more.",
     "PurchaseDeclined": lambda told: f"{told.get('facility')} will not send {told.parcel()}. Reason: {told.why}.",
     "ParcelUnpaid": lambda told: f"{told.parcel()} may not leave: {told.money('needed')} must be paid first.",
     "ParcelRefused": lambda told: f"The carrier refused {told.parcel()}; an address hold is on the order.",

@@ -28,6 +28,9 @@ PUBLIC: Mapping[str, str] = {
     "RefundFailed": "refund.failed",
     "ShipmentShipped": "shipment.shipped",
     "PurchaseRequested": "purchase.requested",
+    "PurchaseReduced": "purchase.reduced",
+    "PurchaseCancelled": "purchase.cancelled",
+    "PurchaseDeclined": "purchase.declined",
     "ShipmentReady": "shipment.ready_for_pickup",
     "ShipmentCollected": "shipment.collected",
 }
