@@ -376,8 +376,9 @@ def movements_have_causes(books: Books, changes: list[Change]) -> None:
             require(told, "movements_have_causes", f"{change.key} has no reason")
         if change.entity == "shipment" and change.new:
             before = change.old["status"] if change.old else ""
-            if change.new["status"] == "shipped" and before != "shipped":
-                parcel = parcels.shipment_from_item(change.new)
+            # What is collected at a counter is shipped and delivered at once.
+            parcel = parcels.shipment_from_item(change.new)
+            if parcel.status in parcels.LEFT and before not in parcels.LEFT:
                 for sku, units in parcel.required.items():
                     explained[sku, parcel.facility] -= units
     for spot, units in moved.items():
@@ -627,6 +628,9 @@ def legal_parcel_moves(books: Books, changes: list[Change]) -> None:
         old, new = change.old["status"], change.new["status"]
         if old != new:
             allowed = parcels.NEXT[parcels.ShipmentStatus(old)]
+            if change.new.get("ready_at") and old == "packed":
+                # What is collected at a counter has left and arrived in one move.
+                allowed |= {parcels.ShipmentStatus.DELIVERED}
             require(parcels.ShipmentStatus(new) in allowed, "legal_parcel_moves", f"{change.key}: {old} → {new}")
 
 

@@ -23,8 +23,9 @@ from multiprocessing import get_context
 from typing import Any
 
 from oms.fulfillment.dispatch import ShipParcels
-from oms.fulfillment.facilities import put_facility
-from oms.inventory.model import Listing, Movement, Product
+from oms.fulfillment.facilities import DEFAULT_FACILITY, Facility, put_facility, save_facility
+from oms.fulfillment.floorplan import Rules, put_rules
+from oms.inventory.model import QUARANTINE, Listing, Location, Movement, Product
 from oms.orders.coupons import Coupon
 from oms.orders.editing import Edit, preview_of
 from oms.orders.model import OPEN
@@ -55,6 +56,7 @@ class Scene:
         self.replies: list[Reply] = []
         self.external = ""
         self.transfer = ""
+        self.walk: dict[str, Any] = {}
         self.orders_bought: list[str] = []
 
     # ---- setting the scene ---------------------------------------------------------------------------------------
@@ -73,6 +75,36 @@ class Scene:
             told = {"sku": "A", "title": "A", "price_minor": 2500, "currency": "USD", "quantity": units}
             listed = system.control(channel, "POST", "/_sim/listings", told).json()["listings"][0]
             app.inventory.put_listing(Listing("A", channel, listed["listing_id"]), now)
+        return self
+
+    def lots(self, **units: int) -> Scene:
+        """One product, told apart by lots of so many units: one that lasts today, and one that lasts for years."""
+        app = self.system._app(self.system.template.function_at("inventory_sync/stock_api"))
+        now = datetime.fromtimestamp(self.system.clock.now, UTC)
+        app.inventory.put_product(Product("A", "A", 1000, "USD", ("code-A",), {}, 200, track=("lot", "expiry")), now)
+        put_facility(app.inventory, staff.DOCK, now)
+        told = {LOTS[name]: count for name, count in units.items()}
+        received = Movement(
+            "receive", "A", sum(told.values()), "main", "A1", "opening stock", "system", "open-A", now, lots=told
+        )
+        app.inventory.move(received)
+        return self
+
+    def on_a_walk(self) -> Scene:
+        """The parcel of a confirmed order is on a walk that kim has taken."""
+        app = self.system._app(self.system.template.function_at("inventory_sync/stock_api"))
+        put_rules(app.inventory, "main", Rules(search_seconds=0), datetime.fromtimestamp(self.system.clock.now, UTC))
+        self.offered().do(wave)
+        self.walk = self.do(next_walk()).body["walk"]
+        return self
+
+    def at_the_counter(self) -> Scene:
+        """A paid order whose parcel waits to be collected."""
+        app = self.system._app(self.system.template.function_at("inventory_sync/stock_api"))
+        shop = Facility(DEFAULT_FACILITY, staff.DOCK, kind="store", pickup=True)
+        save_facility(app.inventory, shop, datetime.fromtimestamp(self.system.clock.now, UTC))
+        self.placed(shipping_method="pickup").paid_at_stripe().do(webhook())
+        self.prepared().do(step("ship", shipment=True))
         return self
 
     def coupon(self, limit: int) -> Scene:
@@ -255,6 +287,16 @@ class Scene:
     def orders(self) -> list[Any]:
         """Every order."""
         return [order_from_item(item) for _, item in self.inspector.books.orders()]
+
+    def place(self) -> Location:
+        """Where the units are."""
+        app = self.system._app(self.system.template.function_at("inventory_sync/stock_api"))
+        found: Location = app.inventory.location("A", "main")
+        return found
+
+    def put_backs(self) -> list[dict[str, Any]]:
+        """What has to go, or went, back to its shelf."""
+        return [item for item in self.inspector.books.items["OrdersTable"].values() if item["entity"] == "putback"]
 
     def available(self) -> int:
         """Units that may be promised."""
@@ -563,6 +605,46 @@ def floor(kind: str, what: str, body: Any = None, key: str = "") -> Start:
     )
 
 
+def device(route: str, body: Any = None, key: str = "", picker: str = "kim", **parameters: str) -> Start:
+    """A picker's or a counter's device."""
+    return lambda scene: scene.system.call(
+        "fulfillment/warehouse_api",
+        route,
+        parameters={"facility": "main", **parameters},
+        body=body,
+        headers={"idempotency-key": key} if key else {},
+        groups=("warehouse",),
+        user=picker,
+    )
+
+
+wave = device("POST /warehouse/{facility}/waves", {}, "wave-key")
+
+
+def next_walk(picker: str = "kim") -> Start:
+    """The device asks for a walk."""
+    return device("POST /warehouse/{facility}/next", picker=picker)
+
+
+def walk(what: str, key: str = "", picker: str = "kim") -> Start:
+    """The device scans one unit on the walk, or ends it."""
+    body = {"barcode": "code-A", "bin": "A1"} if what == "scans" else None
+    return lambda scene: device(f"POST /warehouse/walks/{{id}}/{what}", body, key, picker, id=scene.walk["walk_id"])(
+        scene
+    )
+
+
+def put_away(scene: Scene) -> Task:
+    """The device says that the one put-back is done."""
+    return device("POST /warehouse/putbacks/{id}/done", id=scene.put_backs()[0]["putback_id"])(scene)
+
+
+def collect(scene: Scene) -> Task:
+    """The counter hands the parcel over."""
+    told = {"identity": "passport"}
+    return device("POST /warehouse/pickups/{id}/collect", told, id=f"{scene.order_id}.1")(scene)
+
+
 def customer(method: str, path: str, body: Any, key: str = "") -> Start:
     """The order's customer, after the sale."""
     headers = {"idempotency-key": key} if key else {}
@@ -758,6 +840,63 @@ def _first_in_rank_served(scene: Scene) -> bool:
 
 def _dead_placed(scene: Scene) -> object:
     return scene.stock(1), scene.placed().later(1900)
+
+
+LOTS = {"today": "2027-01-15#L-1", "long": "2029-06-30#L-2"}
+
+
+def _picked_by_walk(scene: Scene, units: int) -> bool:
+    """The walk has ended, its parcel has so many units, and the floor has nothing in process."""
+    items = scene.inspector.books.order(f"ORDER#{scene.order_id}")
+    checkers.walks_end(scene.inspector.books)
+    return items["SHIPMENT#001"]["picked"] == {"A": units} and items["SHIPMENT#001"]["status"] == "picked"
+
+
+def _scan_or_cancel(scene: Scene) -> bool:
+    """The order is cancelled, and what the picker had got of it goes back to its shelf, and nothing else."""
+    scene.do(walk("complete"))
+    checkers.walks_end(scene.inspector.books)
+    back = [item["units"] for item in scene.put_backs()]
+    ends = [{"A": 1}] if scene.replies[0].ok else []
+    return (
+        scene.replies[0].status in (200, 409)
+        and scene.order().status.value == "cancelled"
+        and back == ends
+        and scene.available() == 1
+        and scene.place().allocated == 0
+    )
+
+
+def _one_of_them_ends_it(scene: Scene) -> bool:
+    """Who had the walk ends it and there is nothing to take over, or the other has it, and ends it."""
+    taken = bool(scene.replies[1].body["walk"])
+    if taken:
+        scene.do(walk("complete", picker="lee"))
+    return taken == (scene.replies[0].status == 409) and _picked_by_walk(scene, 1)
+
+
+def _nothing_to_walk_for(scene: Scene) -> bool:
+    """The order is cancelled; a walk that was released for it asks for nothing and ends."""
+    found = scene.do(next_walk()).body["walk"]
+    if found:
+        scene.walk = found
+        scene.do(walk("complete"))
+    checkers.walks_end(scene.inspector.books)
+    return _ended_once(scene) and not scene.put_backs() and scene.place().allocated == 0
+
+
+def _back_on_its_shelf(scene: Scene) -> bool:
+    first, second = scene.replies
+    return scene.statuses() == [200, 200] and first.body == second.body and scene.place().bins == {"A1": 2}
+
+
+def _collected_or_ended(scene: Scene) -> bool:
+    """The customer has the parcel and we its money, or it is here and its money goes back."""
+    order = scene.order()
+    if order.status.value == "completed":
+        return (scene.available(), order.payment.captured, order.payment.refund_due) == (0, order.totals.total, 0)
+    ended = scene.replies[0].status == 409 and _ended_once(scene)
+    return ended and bool(order.payment.captured == order.payment.refunded + order.payment.refund_due)
 
 
 ONE_UNIT = [{"line": 1, "quantity": 1}]
@@ -1196,6 +1335,77 @@ PAIRS = (
         lambda s: (s.stock(1), s.allocated()),
         (floor("pick", "short", {"sku": "A", "quantity": 1, "reason": "bin is empty"}), cancel()),
         lambda s: s.order().status.value == "cancelled",
+    ),
+    Pair(
+        "a walk's scan ‖ the same scan",
+        lambda s: (s.stock(2), s.confirmed(2), s.on_a_walk()),
+        (walk("scans", "walk-scan"), walk("scans", "walk-scan")),
+        lambda s: (
+            s.statuses() == [200, 200]
+            and s.replies[0].body == s.replies[1].body
+            and bool(s.do(walk("scans", "walk-scan-2")).body["walk_remaining"] == 0)
+        ),
+    ),
+    Pair(
+        "a walk's scan ‖ cancel",
+        lambda s: (s.stock(1), s.confirmed(), s.on_a_walk()),
+        (walk("scans", "walk-scan"), cancel()),
+        _scan_or_cancel,
+        long=True,
+    ),
+    Pair(
+        "end of a walk ‖ another picker takes it over",
+        lambda s: (s.stock(1), s.confirmed(), s.on_a_walk().do(walk("scans")), s.later(1000)),
+        (walk("complete"), next_walk("lee")),
+        _one_of_them_ends_it,
+        long=True,
+    ),
+    Pair(
+        "wave ‖ cancel",
+        lambda s: (s.stock(1), s.allocated()),
+        (wave, cancel()),
+        _nothing_to_walk_for,
+        long=True,
+    ),
+    Pair(
+        "put-back ‖ put-back",
+        lambda s: (s.stock(2), s.packed().do(cancel())),
+        (put_away, put_away),
+        _back_on_its_shelf,
+        long=True,
+    ),
+    Pair(
+        "collected ‖ cancel",
+        lambda s: (s.stock(1), s.at_the_counter()),
+        (collect, cancel()),
+        _collected_or_ended,
+        long=True,
+    ),
+    Pair(
+        "collected ‖ not collected in time",
+        lambda s: (s.stock(1), s.at_the_counter().later(8 * 86_400)),
+        (collect, sweep),
+        _collected_or_ended,
+        long=True,
+    ),
+    Pair(
+        "expiry of a lot ‖ pick of what is left of it",
+        lambda s: (s.lots(today=2), s.allocated().later(86_400)),
+        (sweep, floor("pick", "scans", {"barcode": "code-A", "lot": "L-1", "expires": "2027-01-15"})),
+        lambda s: s.replies[1].status == 409 and s.place().lots[QUARANTINE] == {LOTS["today"]: 1} and not s.available(),
+        long=True,
+    ),
+    Pair(
+        "expiry of a lot ‖ pick of another one",
+        lambda s: (s.lots(today=1, long=1), s.allocated().later(86_400)),
+        (sweep, floor("pick", "scans", {"barcode": "code-A", "lot": "L-2", "expires": "2029-06-30"})),
+        lambda s: (
+            s.replies[1].ok
+            and s.place().lots[QUARANTINE] == {LOTS["today"]: 1}
+            and s.inspector.books.order(f"ORDER#{s.order_id}")["SHIPMENT#001"]["lots"] == {"A": {LOTS["long"]: 1}}
+            and (s.available(), s.place().allocated) == (0, 1)
+        ),
+        long=True,
     ),
     Pair(
         "carrier ‖ carrier",
