@@ -45,7 +45,7 @@ def place(shop: Shop, key: str, *lines: tuple[str, int], email: str = ADA, line1
 
 
 def keep(shop: Shop, placed: Answer) -> None:
-    import_module("functions.customer_service.keep").record({"order_id": placed.body["order_id"]})
+    import_module("functions.customer_service.keep").record(placed.body["order_id"])
 
 
 def buy(shop: Shop, key: str, *lines: tuple[str, int], **changes: Any) -> Answer:
