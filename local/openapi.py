@@ -51,7 +51,7 @@ from oms.inventory.forms import (
     TransferReceiptForm,
     ZoneForm,
 )
-from oms.messages.forms import MessagePreferencesForm, ResendForm
+from oms.messages.forms import MessagePreferencesForm, ResendForm, SettleMailForm
 from oms.orders.aftersales_forms import (
     ConfirmEditForm,
     EditForm,
@@ -384,6 +384,7 @@ _MESSAGE = _object(
         "reason": _or_null(TEXT),
         "at": TIME,
         "by": TEXT,
+        "settled": _or_null({"enum": ["told_another_way", "not_needed", "cannot_be_reached"]}),
     }
 )
 _SUBSCRIPTION = {
@@ -701,7 +702,9 @@ ANSWERS: dict[str, Schema] = {
             "work": _list(
                 _object(
                     {
-                        "kind": {"enum": ["hold", "parcel", "case", "return", "backorder", "question"]},
+                        "kind": {
+                            "enum": ["hold", "parcel", "case", "return", "backorder", "question", "mail", "person"]
+                        },
                         "about": TEXT,
                         "order_id": _or_null(TEXT),
                         "what": TEXT,
@@ -1682,6 +1685,14 @@ OPERATIONS: tuple[Operation, ...] = (
         form_required=False,
         key=True,
         problems=(409,),
+    ),
+    Operation(
+        "DELETE /orders/{id}/messages/{kind}/exception",
+        "A message that did not arrive needs nobody any more",
+        "agent ops",
+        "Messages",
+        200,
+        SettleMailForm,
     ),
     Operation(
         "GET /customers",

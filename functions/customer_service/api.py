@@ -177,7 +177,7 @@ def work(request: ApiRequest) -> ApiResponse:
     query = request.query
     return ApiResponse(
         200,
-        app().worklist.page(query.get("owner", ""), query.get("cursor", ""), money="ops" in request.groups),
+        app().worklist.page(query.get("owner", ""), query.get("cursor", ""), ops="ops" in request.groups),
     )
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from oms.bootstrap import app
-from oms.messages.forms import MessagePreferencesForm, ResendForm
+from oms.messages.forms import MessagePreferencesForm, ResendForm, SettleMailForm
 from oms.messages.kinds import KINDS, VENDOR_KINDS
 from oms.messages.telling import mail_view
 from oms.runtime import errors
@@ -37,6 +37,16 @@ def resend(request: ApiRequest) -> ApiResponse:
     telling = app().telling_vendors if kind in VENDOR_KINDS else app().telling
     sent = telling.resend(request.path["id"], kind, form.about, request.actor, request.idempotency_key())
     return ApiResponse(200, mail_view(sent))
+
+
+def settle(request: ApiRequest) -> ApiResponse:
+    """Note that a message which did not arrive needs nobody any more."""
+    request.require_group(*STAFF)
+    order_id, kind = request.path["id"], request.path["kind"]
+    form = request.parse(SettleMailForm)
+    telling = app().telling_vendors if kind in VENDOR_KINDS else app().telling
+    settled = telling.settle(order_id, kind, reason=form.reason, actor=request.actor)
+    return ApiResponse(200, {"order_id": order_id, "messages": [mail_view(item) for item in settled]})
 
 
 def read_preferences(request: ApiRequest) -> ApiResponse:
@@ -132,6 +142,7 @@ def replay(request: ApiRequest) -> ApiResponse:
 ROUTES = {
     "GET /orders/{id}/messages": messages,
     "POST /orders/{id}/messages/{kind}/resend": resend,
+    "DELETE /orders/{id}/messages/{kind}/exception": settle,
     "GET /customers/{id}/message-preferences": read_preferences,
     "PUT /customers/{id}/message-preferences": put_preferences,
     "POST /webhooks/subscriptions": subscribe,

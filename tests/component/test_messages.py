@@ -441,3 +441,41 @@ def test_the_simulated_ses_reports_as_the_real_one_does(shop: Shop, paid: Answer
     (report,) = reports
     assert hear(shop, report.body.decode())
     assert suppressed(shop, "bounce@example.com") == "bounced"
+
+
+def waiting(shop: Shop) -> list[tuple[str, str]]:
+    """The mails in the work list, with what to do next."""
+    found = shop.call("customer_service.api", "GET /work", staff=AGENT).body["work"]
+    return [(each["about"], each["next"]["method"]) for each in found if each["kind"] == "mail"]
+
+
+@pytest.mark.parametrize("failure", [Uncertain("ReadTimeoutError"), Refused("MessageRejected")])
+def test_a_mail_that_did_not_leave_is_work_until_it_was_sent_again(
+    shop: Shop, paid: Answer, mailbox: Mailbox, failure: Exception
+) -> None:
+    mailbox.fails = failure
+    assert notify(shop, paid, 2)
+    assert waiting(shop) == [("confirmed#order#0", "POST")]
+    assert resend(shop, paid, "again-01").status == 200
+    assert [about for about, _ in waiting(shop)] == ["confirmed#order#0", "confirmed#order#1"]
+    mailbox.fails = None
+    assert resend(shop, paid, "again-02").body["status"] == "sent"
+    assert waiting(shop) == []
+
+
+def test_a_mail_that_came_back_is_work_until_somebody_notes_why_not(shop: Shop, paid: Answer, mailbox: Mailbox) -> None:
+    route, order_id = "DELETE /orders/{id}/messages/{kind}/exception", paid.body["order_id"]
+    assert notify(shop, paid, 2)
+    reason = {"reason": "told_another_way"}
+    assert staff(shop, route, reason, id=order_id, kind="confirmed").status == 404
+    said = ses_says("Bounce", bounce("Permanent", "General", emailAddress="ada@example.com"), paid)
+    assert hear(shop, said)
+    assert waiting(shop) == [("confirmed#order#0", "DELETE")]
+    assert staff(shop, route, {"reason": "because"}, id=order_id, kind="confirmed").status == 422
+    settled = staff(shop, route, reason, id=order_id, kind="confirmed")
+    assert [each["settled"] for each in settled.body["messages"]] == ["told_another_way"]
+    assert staff(shop, route, {"reason": "not_needed"}, id=order_id, kind="confirmed").body == settled.body
+    assert hear(shop, said), "SES tells things twice"
+    assert waiting(shop) == []
+    story = shop.call("customer_service.api", "GET /orders/{id}/timeline", path={"id": order_id}, staff=AGENT)
+    assert "noted: told another way." in str(story.body)

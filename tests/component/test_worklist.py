@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from oms.channels.port import PersonDemand
 from oms.inventory.supplies import Supply, put_supply
 from oms.payments.cases import BREAK
 from tests.component.test_returns import scan
@@ -107,3 +108,24 @@ def test_what_is_settled_leaves_the_list(shop: Shop) -> None:
     shop.cancel(orders["waits"])
     shop.later(hours=30)
     assert [each["kind"] for each in work(shop)] == ["parcel"]
+
+
+def test_demands_about_persons_are_work_for_ops(shop: Shop) -> None:
+    def shown() -> list[str]:
+        return [each["about"] for each in work(shop) if each["kind"] == "person"]
+
+    demands = shop.app.demands
+    demands.record("shopify", "report-1", PersonDemand("report", ("7",)))
+    demands.record("shopify", "erase-1", PersonDemand("erase", ("7",)))
+    demands.record("shopify", "everybody-1", PersonDemand("erase", everybody=True))
+    (first, second) = work(shop)
+    assert [first["about"], second["about"]] == ["shopify#everybody-1", "shopify#report-1"]
+    assert (first["owner"], second["next"]["path"]) == ("ops", "/persons/demands/shopify.report-1/close")
+    assert work(shop, AGENT) == []
+    demands.confirm(demands.find("shopify.everybody-1"), "staff:kim")
+    assert shown() == ["shopify#report-1"], "what was confirmed is carried out by itself"
+    shop.later(days=26)
+    assert shown() == ["shopify#erase-1", "shopify#everybody-1", "shopify#report-1"]
+    demands.close(demands.find("shopify.report-1"), "handed_over", by="staff:kim")
+    demands.close(demands.find("shopify.erase-1"), "erased")
+    assert shown() == ["shopify#everybody-1"]

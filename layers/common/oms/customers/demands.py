@@ -33,6 +33,9 @@ SECOND_THOUGHTS = timedelta(hours=24)
 """An erasure that an agent asked for begins so much later: nobody can take one back, so ops may stop it."""
 BY_STAFF = "staff"
 """Stands where a marketplace's demand names its channel."""
+PERSON_QUEUE, ERASURE_QUEUE = "person", "erasure"
+"""In the index of work, by deadline: demands that somebody has to answer, and those that are carried out by themselves.
+"""
 PAGE = 50
 _LONGEST_HOLD = timedelta(days=3653)
 _OPEN = "PERSONS#open"
@@ -86,7 +89,7 @@ class KeepDemands:
     def record(self, channel: str, event_id: str, demand: PersonDemand, **more: Any) -> bool:
         """Keep a demand, once; whether it was new."""
         now = self.clock()
-        told = {
+        told: Item = {
             "entity": "person_demand",
             "channel": channel,
             "event_id": event_id,
@@ -99,6 +102,8 @@ class KeepDemands:
             **more,
         }
         table, key = self.orders.table, f"{channel}#{event_id}"
+        told["work_queue"] = PERSON_QUEUE if _needs_somebody(told) else ERASURE_QUEUE
+        told["work_rank"] = f"{told['deadline']}#{key}"
         try:
             table.transact(
                 [
@@ -164,7 +169,7 @@ class KeepDemands:
         """Let the erasure of everybody who bought on a channel begin. Raises ``Conflict``."""
         if demand["pk"] != _OPEN or demand["kind"] != "erase" or not demand["everybody"]:
             raise errors.Conflict("Only the erasure of a whole channel has to be confirmed, while it is open.")
-        self.note(demand, confirmed_by=actor)
+        self.note(demand, confirmed_by=actor, work_queue=ERASURE_QUEUE)
         return self.find(_id_of(demand))
 
     def note(self, demand: Item, **facts: Any) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from oms.messages.preferences import BOUNCED, COMPLAINED, KeepPreferences
-from oms.messages.telling import sort_key_of_tag
+from oms.messages.telling import for_somebody, sort_key_of_tag
 from oms.orders.store import DynamoOrders, order_key
 from oms.runtime import telemetry
 from oms.runtime.clock import Clock
@@ -41,14 +41,18 @@ class HearOfMails:
     def _show(self, tags: Mapping[str, Any], reason: str) -> None:
         (order_id,), (mail,) = tags.get("order", [""]), tags.get("mail", [""])
         if order_id and mail:
+            sk = sort_key_of_tag(mail)
+            # Whoever complained has read it; whom it did not reach somebody has to tell another way.
+            more = for_somebody(order_id, sk, self.clock()) if reason == BOUNCED else {}
+            sets = "".join(f", {name} = :{name}" for name in more)
             self.orders.table.write_one(
                 self.orders.table.update(
                     "mail",
-                    (order_key(order_id), sort_key_of_tag(mail)),
-                    "SET #s = :reason",
-                    "attribute_exists(pk)",
+                    (order_key(order_id), sk),
+                    f"SET #s = :reason{sets}",
+                    "attribute_exists(pk) AND #s <> :reason",
                     names={"#s": "status"},
-                    values={":reason": reason},
+                    values={":reason": reason, **{f":{name}": value for name, value in more.items()}},
                 )
             )
 

@@ -24,6 +24,12 @@ class ResendForm(Form):
     about: Annotated[str, StringConstraints(max_length=40)] = ""
 
 
+class SettleMailForm(Form):
+    """``DELETE /orders/{id}/messages/{kind}/exception``: why nobody has to see to it any more."""
+
+    reason: Literal["told_another_way", "not_needed", "cannot_be_reached"]
+
+
 class MessagePreferencesForm(Form):
     """``PUT /customers/{id}/message-preferences``, and of an order for its customer."""
 

@@ -11,6 +11,8 @@ from oms.orders.model import Order, Status
 from oms.orders.paying import CARD_LINK, unpayable
 from oms.runtime.clock import from_text
 
+MAIL_QUEUE = "mail"
+"""In the index of work: mails that did not arrive, or may not have, by deadline."""
 TOO_LATE = timedelta(days=3)
 """What happened longer ago is told only when it is asked for by name: nobody wants last month's confirmation."""
 SECOND_THOUGHTS = timedelta(minutes=5)

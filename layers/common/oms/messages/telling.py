@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from oms.fulfillment.facilities import facility_address
 from oms.fulfillment.shipments import Shipment, shipment_from_item
 from oms.inventory.store import DynamoInventory
-from oms.messages.kinds import CHANNELS_THAT_TELL, KINDS, TOO_LATE, VENDOR_KINDS, Due, due_messages
+from oms.messages.kinds import CHANNELS_THAT_TELL, KINDS, MAIL_QUEUE, TOO_LATE, VENDOR_KINDS, Due, due_messages
 from oms.messages.notifier import Mail, Notifier, NotSent, Refused, Uncertain
 from oms.messages.preferences import KeepPreferences
 from oms.messages.rendering import Collection, Merchant, render
@@ -30,6 +30,8 @@ from oms.runtime.dynamo import ConditionsFailed, Item
 ATTEMPT = timedelta(minutes=2)
 """Longer than the function may run: an attempt that began before has ended, one way or another."""
 
+_SEEN_TO_WITHIN = timedelta(days=1)
+"""How soon somebody should see to a mail that did not arrive."""
 _ABOUT_PARCELS = frozenset({"shipped", "ready_for_pickup", "pickup_reminder"})
 
 
@@ -117,7 +119,13 @@ class Telling(ABC):
             if mine is not None and mine["status"] == "sending":
                 self._look_again(order, due, mine, now, ours=True)
             else:
-                self._send(order, due, copy, now, actor=actor, key=key, asked=asked)
+                # Those that this one is sent in place of need nobody any more, once it is on its way.
+                instead = tuple(
+                    item["sk"]
+                    for item in copies
+                    if (item["kind"], item["about"]) == (due.kind, due.about) and "work_queue" in item
+                )
+                self._send(order, due, copy, now, actor=actor, key=key, asked=asked, instead_of=instead)
         except NotToldYet:
             raise errors.Unavailable("The mail cannot leave at the moment.", retry_after=30) from None
         sent = self.orders.table.get(order_key(order_id), _sort_key(due, copy))
@@ -125,10 +133,38 @@ class Telling(ABC):
             raise errors.Conflict("Somebody else sent this message again at the same moment.")
         return sent
 
+    def settle(self, order_id: str, kind: str, *, reason: str, actor: str) -> list[Item]:
+        """Note that an order's mails of a kind which did not arrive need nobody any more, and why; again is harmless.
+        Raises ``NotFound`` when there are none."""
+        self.orders.require(order_id)
+        found = [item for item in self.claims(order_id) if item["kind"] == kind and "troubled_at" in item]
+        if not found:
+            raise errors.NotFound("No such message has failed.")
+        for item in found:
+            self.orders.table.write_one(
+                self.orders.table.update(
+                    "mail",
+                    (item["pk"], item["sk"]),
+                    "SET settled = :reason, settled_by = :actor, settled_at = :now REMOVE work_queue, work_rank",
+                    "attribute_exists(work_queue)",
+                    values={":reason": reason, ":actor": actor, ":now": to_text(self.clock())},
+                )
+            )
+        return [item for item in self.claims(order_id) if item["sk"] in {each["sk"] for each in found}]
+
     # ---- one message -----------------------------------------------------------------------------------------------
 
     def _send(
-        self, order: Order, due: Due, copy: int, now: datetime, *, actor: str = "system", key: str = "", asked: str = ""
+        self,
+        order: Order,
+        due: Due,
+        copy: int,
+        now: datetime,
+        *,
+        actor: str = "system",
+        key: str = "",
+        asked: str = "",
+        instead_of: tuple[str, ...] = (),
     ) -> None:
         claim = {
             "pk": order_key(order.order_id),
@@ -155,14 +191,14 @@ class Telling(ABC):
             message_id = self.notifier().send(mail)
         except Refused as refused:
             telemetry.count("MailsRefused")
-            self._mark(claim, "failed", reason=str(refused))
+            self._mark(claim, "failed", {"reason": str(refused), **self._for_somebody(claim)})
         except Uncertain as uncertain:
             self._mark_uncertain(claim, str(uncertain))
         except NotSent as cause:
-            self._mark(claim, "waiting", reason=str(cause))
+            self._mark(claim, "waiting", {"reason": str(cause)})
             raise NotToldYet(str(cause)) from None
         else:
-            self._mark(claim, "sent", message_id=message_id)
+            self._mark(claim, "sent", {"message_id": message_id}, instead_of)
 
     def _look_again(self, order: Order, due: Due, claim: Item, now: datetime, *, ours: bool) -> None:
         if from_text(claim["at"]) > now - ATTEMPT:
@@ -191,29 +227,42 @@ class Telling(ABC):
             return False
         return True
 
-    def _mark(self, claim: Item, status: str, **facts: str) -> bool:
-        """Write down how this attempt ended; False when somebody did before."""
+    def _mark(self, claim: Item, status: str, facts: Mapping[str, str], instead_of: tuple[str, ...] = ()) -> bool:
+        """Write down how this attempt ended, and that those which it was sent instead of need nobody any more; False
+        when somebody did before."""
         sets = "".join(f", {name} = :{name}" for name in facts)
         values = {f":{name}": value for name, value in facts.items()}
-        return self.orders.table.write_one(
-            self.orders.table.update(
-                "mail",
-                (claim["pk"], claim["sk"]),
-                f"SET #s = :status, ended_at = :now{sets}",
-                "#s = :sending AND #at = :at",
-                names={"#s": "status", "#at": "at"},
-                values={
-                    ":status": status,
-                    ":now": to_text(self.clock()),
-                    ":sending": "sending",
-                    ":at": claim["at"],
-                    **values,
-                },
-            )
+        ended = self.orders.table.update(
+            "mail",
+            (claim["pk"], claim["sk"]),
+            f"SET #s = :status, ended_at = :now{sets}",
+            "#s = :sending AND #at = :at",
+            names={"#s": "status", "#at": "at"},
+            values={
+                ":status": status,
+                ":now": to_text(self.clock()),
+                ":sending": "sending",
+                ":at": claim["at"],
+                **values,
+            },
         )
+        if not instead_of:
+            return self.orders.table.write_one(ended)
+        done = [
+            self.orders.table.update("instead", (claim["pk"], sk), "REMOVE work_queue, work_rank", None)
+            for sk in instead_of
+        ]
+        try:
+            self.orders.table.transact([ended, *done])
+        except ConditionsFailed:
+            return False
+        return True
+
+    def _for_somebody(self, claim: Item) -> dict[str, str]:
+        return for_somebody(claim["pk"].removeprefix("ORDER#"), claim["sk"], self.clock())
 
     def _mark_uncertain(self, claim: Item, reason: str) -> None:
-        if self._mark(claim, "uncertain", reason=reason):
+        if self._mark(claim, "uncertain", {"reason": reason, **self._for_somebody(claim)}):
             telemetry.count("MailsUncertain")
             telemetry.logger.warning("mail_uncertain", order_id=claim["pk"].removeprefix("ORDER#"), mail=claim["sk"])
 
@@ -298,6 +347,12 @@ def resendable(orders: DynamoOrders, order: Order, now: datetime, *, sends: bool
     return list(due_messages(order, orders.parts(order.order_id, "EVENT#"), now))
 
 
+def for_somebody(order_id: str, sk: str, now: datetime) -> dict[str, str]:
+    """The attributes by which a mail that did not arrive, or may not have, waits for a person."""
+    rank = f"{to_text(now + _SEEN_TO_WITHIN)}#{order_id}#{sk}"
+    return {"work_queue": MAIL_QUEUE, "work_rank": rank, "troubled_at": to_text(now)}
+
+
 def mail_view(item: Mapping[str, object]) -> dict[str, object]:
     """A message as customer service sees it."""
     return {
@@ -310,6 +365,7 @@ def mail_view(item: Mapping[str, object]) -> dict[str, object]:
         "reason": item.get("reason"),
         "at": item["at"],
         "by": item["actor"],
+        "settled": item.get("settled"),
     }
 
 

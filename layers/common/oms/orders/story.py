@@ -148,6 +148,8 @@ def _mail(mail: Item) -> dict[str, Any]:
     words = fate.format(what=what, reason=mail.get("reason") or "no reason was kept")
     if mail["copy"]:
         words = f"{begun(who(mail['actor']))} had it sent again: {words[:1].lower()}{words[1:]}"
+    if mail.get("settled"):
+        words += f" {begun(who(mail['settled_by']))} noted: {mail['settled'].replace('_', ' ')}."
     return _entry("mail", mail["at"], mail["actor"], "mail", words, what=mail["kind"], why=mail.get("reason"))
 
 

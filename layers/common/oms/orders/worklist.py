@@ -15,7 +15,9 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
+from oms.customers.demands import ERASURE_QUEUE, PERSON_QUEUE, SOON
 from oms.fulfillment.tracking import TROUBLE_QUEUE
+from oms.messages.kinds import MAIL_QUEUE, VENDOR_KINDS
 from oms.orders.holding import AWAITS_CUSTOMER
 from oms.orders.model import HOLD_KINDS
 from oms.orders.notes import QUESTION_QUEUE
@@ -52,9 +54,9 @@ class Work:
     """One thing that waits for a person."""
 
     kind: str
-    """hold, parcel, case, return, backorder or question."""
+    """hold, parcel, case, return, backorder, question, mail or person."""
     about: str
-    """Which hold, parcel, case, return or note."""
+    """Which hold, parcel, case, return, note, mail or demand."""
     order_id: str
     what: str
     owner: str
@@ -70,14 +72,15 @@ class ListWork:
     orders: DynamoOrders
     clock: Clock
 
-    def page(self, owner: str, cursor: str, *, money: bool) -> dict[str, Any]:
-        """A page of what is open, of one owner when one is named; cases of money are for those who may see them.
+    def page(self, owner: str, cursor: str, *, ops: bool) -> dict[str, Any]:
+        """A page of what is open, of one owner when one is named; cases of money and demands about persons are for
+        ``ops``.
 
         A page may hold fewer than there are: only a cursor of null is the end. Raises ``InvalidRequest``.
         """
         now = self.clock()
         after = Page.of(cursor, PAGE).after
-        found = heapq.merge(*self._queues(owner, after.partition("|")[0], now, money=money))
+        found = heapq.merge(*self._queues(owner, after.partition("|")[0], now, ops=ops))
         shown: list[Work] = []
         last: Key | None = None
         keys = (key for key in found if not after or _text(key) > after)
@@ -97,7 +100,7 @@ class ListWork:
                 return _page(shown, None, now)
         return _page(shown, last, now)
 
-    def _queues(self, owner: str, since: str, now: datetime, *, money: bool) -> Iterator[Iterator[Key]]:
+    def _queues(self, owner: str, since: str, now: datetime, *, ops: bool) -> Iterator[Iterator[Key]]:
         for kind in sorted(HOLD_KINDS):
             queue = hold_queue(kind)
             for each in [owner] if owner else self._owners(queue):
@@ -107,8 +110,12 @@ class ListWork:
         yield self._between(RETURN_QUEUE, since, _AFTER_DATES)
         # A promise that has not passed yet is no exception.
         yield self._between(BACKORDER_QUEUE, since, to_text(now))
-        if money:
+        yield self._between(MAIL_QUEUE, since, _AFTER_DATES)
+        if ops:
             yield self._between(CASE_QUEUE, since, _AFTER_DATES)
+            yield self._between(PERSON_QUEUE, since, _AFTER_DATES)
+            # What is carried out by itself needs somebody only when its deadline is near.
+            yield self._between(ERASURE_QUEUE, since, to_text(now + SOON))
 
     def _owners(self, queue: str) -> Iterator[str]:
         """Who has holds in a queue, by one look each."""
@@ -305,4 +312,41 @@ def _question(item: Item) -> Work:
     )
 
 
-_MAKERS = {"note": _question, "hold": _hold, "trouble": _trouble, "case": _case, "return": _return, "order": _backorder}
+def _mail(item: Item) -> Work:
+    order_id, kind = item["pk"].removeprefix("ORDER#"), item["kind"]
+    message, to = f"/orders/{order_id}/messages/{kind}", "vendor" if kind in VENDOR_KINDS else "customer"
+    again = Step("Send it again, or tell them another way and note it.", "POST", f"{message}/resend")
+    elsewhere = Step(f"Tell the {to} another way, then note it.", "DELETE", f"{message}/exception")
+    fates = {"failed": "could not be sent", "uncertain": "may not have been sent", "bounced": "came back"}
+    return Work(
+        "mail",
+        item["sk"].partition("#")[2],
+        order_id,
+        f"The message {kind.replace('_', ' ')} to the {to} {fates[item['status']]}.",
+        "customer service",
+        item["troubled_at"],
+        item["work_rank"].partition("#")[0],
+        elsewhere if item["status"] == "bounced" else again,
+    )
+
+
+def _person(item: Item) -> Work:
+    demand = f"/persons/demands/{item['channel']}.{item['event_id']}"
+    what = f"Somebody has to see to what {item['channel']} demands about a person: to {item['kind']}."
+    step = Step("Do it, then close it with how it ended.", "POST", f"{demand}/close")
+    if item["work_queue"] == ERASURE_QUEUE:
+        what = f"What {item['channel']} demanded is not done: a person is still not erased."
+        step = Step("See what it waits for and end that; it is carried out by itself then.", "GET", demand)
+    return Work("person", item["sk"], "", what, "ops", item["received_at"], item["deadline"], step)
+
+
+_MAKERS = {
+    "note": _question,
+    "hold": _hold,
+    "trouble": _trouble,
+    "case": _case,
+    "return": _return,
+    "order": _backorder,
+    "mail": _mail,
+    "person_demand": _person,
+}
