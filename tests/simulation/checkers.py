@@ -336,6 +336,26 @@ def nothing_negative(books: Books, changes: list[Change]) -> None:
 
 
 @safety
+def lots_are_what_lies_in_bins(books: Books, changes: list[Change]) -> None:
+    """No bin holds more of its lots than units; of a product told apart by lot, every unit is of one."""
+    for change in changes:
+        if change.entity != "location" or change.new is None:
+            continue
+        lots: Counter[str] = Counter()
+        for name, units in change.new.items():
+            if name.startswith("lot#"):
+                require(units >= 0, "lots_are_what_lies_in_bins", f"{change.key}: {units} of {name}")
+                lots[name.split("#")[1]] += units
+        tracked = "lot" in books.sku(change.new["sku"]).get("PRODUCT", {}).get("track", ())
+        for name in change.new:
+            if name.startswith("bin#"):
+                there, known = change.new[name], lots.pop(name.removeprefix("bin#"), 0)
+                fits = known == there if tracked else known <= there
+                require(fits, "lots_are_what_lies_in_bins", f"{change.key}: {there} in {name}, {known} of its lots")
+        require(not +lots, "lots_are_what_lies_in_bins", f"{change.key}: {dict(lots)} in no bin")
+
+
+@safety
 def own_sales_never_oversold(books: Books, changes: list[Change]) -> None:
     """Only a marketplace's sale may be written down as oversold; ours only by what a picker then did not find, and
     when it is made of products that may be backordered, as the customer is told."""

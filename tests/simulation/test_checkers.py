@@ -102,6 +102,11 @@ def nothing_negative(scene: Scene) -> None:
 
 
 @plants
+def lots_are_what_lies_in_bins(scene: Scene) -> None:
+    _sku(scene, "LOCATION#main", **{"lot#A1#2027-06-30#L-1": 9})
+
+
+@plants
 def own_sales_never_oversold(scene: Scene) -> None:
     _sku(scene, "STOCK#0", available=4)
     _order(scene, oversold={"A": 1}, version=_version(scene) + 1)
