@@ -276,10 +276,13 @@ def test_a_coupon_is_used_up_to_its_limit_and_an_order_that_ends_gives_it_back(p
     second = people.paid((sku, 1), coupon=code)
     assert client.order(second)["coupons"] == [{"code": code, "discount": 200, "shipping": 0}]
     assert client.order(second)["payment"]["captured"] == 1999 - 200 + 599
-    people.ask("ops", "PATCH", f"/coupons/{code}", {"limit": 2, "active": False})
+    people.ask("ops", "PATCH", f"/coupons/{code}", {"limit": 2})
+    told = by_phone(people, sku, 1, coupons=[code])
+    assert (told["totals"]["discount"], used()) == (200, 2)
+    people.ask("ops", "PATCH", f"/coupons/{code}", {"limit": 3, "active": False})
     late = client.place(checkout((sku, 1), coupon=code))
-    assert (late.status, late.body["code"], used()) == (409, "coupon_inactive", 1)
-    assert client.stock(sku)["available"] == 9
+    assert (late.status, late.body["code"], used()) == (409, "coupon_inactive", 2)
+    assert client.stock(sku)["available"] == 8
 
 
 def test_a_tracked_product_comes_in_by_lot_and_the_lot_that_expires_first_goes_first(people: People, sku: str) -> None:
@@ -327,13 +330,13 @@ def test_who_has_spent_enough_gets_a_gift_and_a_coupon_with_the_next_order_which
     codes = client.order_as_staff(first["order_id"])["priority"]["codes"]
     assert "L" not in codes
 
-    def earned() -> Any:
-        rewards = people.ask("agent", "GET", f"/customers/{customer}/rewards")["rewards"]
-        return rewards if {each["state"] for each in rewards} == {"waiting", "coupon"} else None
+    def earned() -> bool:
+        return states(people, customer) == {"gift": "waiting", "thanks": "coupon"}
 
-    rewards = {each["milestone"]: each for each in people.until("both are earned", earned)}
-    assert rewards["gift"]["earned_by"] == first["order_id"]
-    code = rewards["thanks"]["coupon"]
+    people.until("both are earned", earned)
+    rewards = people.ask("agent", "GET", f"/customers/{customer}/rewards")["rewards"]
+    assert {each["earned_by"] for each in rewards} == {first["order_id"]}
+    (code,) = [each["coupon"] for each in rewards if each["coupon"]]
     stranger = checkout((sku, 1), currency="CAD", coupon=code, customer={"email": "bo@example.com", "name": "Bo"})
     assert client.place(stranger).body["code"] == "coupon_unknown"
     second = people.paid((sku, 4), coupon=code, **usual)
@@ -344,12 +347,23 @@ def test_who_has_spent_enough_gets_a_gift_and_a_coupon_with_the_next_order_which
     ]
     assert order["payment"]["captured"] == 4 * 1999 - 700 + 799
     assert client.stock(promised.gift)["available"] == 4
-    after = people.ask("agent", "GET", f"/customers/{customer}/rewards")["rewards"]
-    assert {each["milestone"]: each["state"] for each in after}["gift"] == "used"
+    assert states(people, customer)["gift"] == "used"
     assert "L" in order["priority"]["codes"]
     tried = people.ask("ops", "POST", "/priority/rehearsals", {**promised.before, "last": 50})
     (ours,) = [each for each in tried["orders"] if each["order_id"] == second["order_id"]]
     assert (ours["changed"], "L" in ours["before"]["codes"], "L" in ours["after"]["codes"]) == (True, True, False)
+
+    client.cancel(second).expect(200)
+    assert (states(people, customer)["gift"], client.stock(promised.gift)["available"]) == ("waiting", 5)
+    third = by_phone(people, sku, 1, coupons=[code], **usual)
+    assert third["totals"]["discount"] == 700
+    assert [line["sku"] for line in client.order(third)["lines"]] == [sku, promised.gift]
+
+
+def states(people: People, customer: str) -> dict[str, str]:
+    """What has become of a person's rewards, by milestone."""
+    rewards = people.ask("agent", "GET", f"/customers/{customer}/rewards")["rewards"]
+    return {each["milestone"]: each["state"] for each in rewards}
 
 
 def test_the_rebuild_of_customers_finds_nothing_that_the_stream_did_not_keep(people: People) -> None:
