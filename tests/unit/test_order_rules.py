@@ -206,9 +206,9 @@ def test_codes_follow_from_the_order_and_the_rules() -> None:
     assert codes_of(replace(plain, orders_before=2)) == ""
     assert codes_of(replace(plain, orders_before=3)) == "F"
     assert codes_of(replace(plain, orders_before=3), weights={"N": 1}) == ""
-    day = (from_text(plain.placed_at).date() + timedelta(days=7)).isoformat()
+    day = (from_text(plain.placed_at).date() + timedelta(days=3)).isoformat()
     assert codes_of(replace(plain, promised_for=day)) == "P"
-    assert codes_of(replace(plain, promised_for=day), promised_days=6) == ""
+    assert codes_of(replace(plain, promised_for=day), promised_days=2) == ""
 
 
 def test_an_order_carries_its_score_and_which_rules_gave_it() -> None:
