@@ -148,7 +148,7 @@ def test_work_is_shown_by_priority_then_age_and_in_pages(floor: Floor, monkeypat
     shown = [task["order_id"] for page in (first, second) for task in page["tasks"]]
     assert shown == [order.body["order_id"] for order in (rush, old, young)]
     assert second["next_cursor"] is None
-    assert first["tasks"][0]["priority"]["codes"] == "R"
+    assert first["tasks"][0]["priority"]["codes"] == "NR"
 
 
 # ---- the workflow ----------------------------------------------------------------------------------------------------
