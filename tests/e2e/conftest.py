@@ -27,6 +27,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes more than ten seconds; -m 'not slow' leaves it out")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The replay comes last: what it leaves in streams and queues takes minutes, and others would wait behind it."""
+    items.sort(key=lambda item: item.path.name == "test_replay.py")
+
+
 @pytest.fixture(scope="session")
 def endpoints() -> Iterator[Endpoints]:
     if os.environ.get("OMS_E2E") == "up":

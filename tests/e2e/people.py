@@ -9,7 +9,7 @@ from typing import Any
 from local.client import Client, checkout
 from local.reports import Stage
 
-PATIENCE = 60.0
+PATIENCE = 120.0
 
 
 @dataclass(frozen=True, slots=True)

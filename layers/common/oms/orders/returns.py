@@ -302,10 +302,11 @@ class ReturnOrders:
         digest = digest_of([sku, quantity, grade, facility, *([lot] if lot else [])])
         kind = f"return-scan-{number}"
         for attempt in range(_ATTEMPTS):
+            order, found = self.orders.require(order_id), self.require(order_id, number)
+            # Looked up after the return was read: a repeat that ran beside this one would make its units too many.
             known = answered(self.orders.table, order_id, kind, key, digest)
             if known:
                 return known
-            order, found = self.orders.require(order_id), self.require(order_id, number)
             if found.status in UNDERWAY:
                 self._receive(order_id, number, facility, actor)
                 continue
