@@ -69,7 +69,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"There is no channel {name}; there are {', '.join(channel_names())}.", file=sys.stderr)
             return 2
         report = Report(name)
-        options = [str(SUITE), "-q", "--no-header", "--no-summary", "-p", "no:terminal", "-p", "no:cacheprovider"]
+        # Without a terminal pytest knows none of its options, those that the project always gives included.
+        options = [str(SUITE), "-o", "addopts=", "-p", "no:terminal", "-p", "no:cacheprovider"]
         failed |= pytest.main(options, plugins=[report]) not in (0, 5)
         print("\n".join(report.lines()), end="\n\n")
         failed |= not report.outcomes
