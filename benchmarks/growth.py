@@ -57,9 +57,8 @@ def measure(progress: Progress, sizes: Sequence[int] = SIZES) -> dict[int, list[
                 _add(name, copied if number < LISTED else unlisted, f"SKU-{number:07d}")
             there = size
             requests = _requests(app, size)
-            if not asked:
-                # What a function reads once while it lives is not what a request costs.
-                _expect(201, shop.place(import_module("functions.place_order.api").handler, _one_line(), "grow-first"))
+            # What a function reads once a minute is not what a request costs.
+            _expect(201, shop.place(import_module("functions.place_order.api").handler, _one_line(), f"first-{size}"))
             asked[size] = [_metered(meter, what, ask) for what, ask in requests.items()]
     return asked
 
