@@ -9,36 +9,22 @@ from typing import Any
 from oms.fulfillment.labelling import Terms
 from oms.fulfillment.routing import Rule, Rules
 from oms.inventory.store import DynamoInventory
-from oms.runtime import errors
-from oms.runtime.clock import to_text
-from oms.runtime.dynamo import ConditionsFailed, Item
+from oms.runtime import rules as kept
+from oms.runtime.dynamo import Item
 
-_PK, _CURRENT = "ROUTING", "RULES"
+_KIND = "ROUTING"
 
 
 def current_rules(inventory: DynamoInventory) -> Rules:
     """The rules as they are now; none if nobody wrote any."""
-    item = inventory.table.get(_PK, _CURRENT)
+    item = kept.current(inventory.table, _KIND)
     return rules_from_item(item) if item else Rules()
 
 
 def put_rules(inventory: DynamoInventory, rules: Rules, *, actor: str, now: datetime) -> Rules:
-    """Replace version ``rules.version`` by these rules; their version is the next one, and the old ones stay readable.
-    Raises ``Conflict`` when somebody replaced them first."""
+    """Replace version ``rules.version`` by these rules. Raises ``Conflict``."""
     after = replace(rules, version=rules.version + 1)
-    told = {**rules_to_item(after), "entity": "routing_rules", "by": actor, "at": to_text(now)}
-    table = inventory.table
-    condition = "version = :seen" if rules.version else "attribute_not_exists(pk)"
-    values = {":seen": rules.version} if rules.version else None
-    try:
-        table.transact(
-            [
-                table.put("rules", {"pk": _PK, "sk": _CURRENT, **told}, condition, values=values),
-                table.put("version", {"pk": _PK, "sk": f"VERSION#{after.version:06d}", **told}),
-            ]
-        )
-    except ConditionsFailed:
-        raise errors.Conflict("Somebody changed the rules in between: read them again.") from None
+    kept.put(inventory.table, _KIND, "routing_rules", rules_to_item(after), seen=rules.version, actor=actor, now=now)
     return after
 
 
