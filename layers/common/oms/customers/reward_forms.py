@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from oms.customers.rewards import Milestone, Rules, Terms
 from oms.orders.coupon_forms import Amounts
 from oms.orders.coupons import Coupon, inconsistent
-from oms.orders.forms import Form, Sku
-from oms.orders.pricing import CURRENCIES
+from oms.orders.forms import Currency, Form, Sku
 
 
 class RewardCouponForm(Form):
@@ -38,18 +37,11 @@ class MilestoneForm(Form):
     ``coupon``, or the coupon in place of a gift that cannot be had."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
-    currency: str
+    currency: Currency
     spent: Annotated[int, Field(ge=1, le=1_000_000_000_000)]
     gift: list[Sku] = Field(default_factory=list, max_length=5)
     coupon: RewardCouponForm | None = None
     per_address: Annotated[int, Field(ge=1, le=1000)] = 2
-
-    @field_validator("currency")
-    @classmethod
-    def _is_ours(cls, value: str) -> str:
-        if value not in CURRENCIES:
-            raise ValueError(f"must be one of {', '.join(sorted(CURRENCIES))}")
-        return value
 
     @model_validator(mode="after")
     def _gives_something(self) -> MilestoneForm:

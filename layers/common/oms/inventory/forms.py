@@ -15,15 +15,13 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    field_validator,
     model_validator,
 )
 
 from oms.inventory.barcodes import kind_of
 from oms.inventory.finding import Search
 from oms.inventory.model import DOCK, STAGING, lot_key
-from oms.orders.forms import Form, ShortText, Sku
-from oms.orders.pricing import CURRENCIES
+from oms.orders.forms import Currency, Form, ShortText, Sku
 
 FACILITY_PATTERN = r"^[a-z0-9][a-z0-9-]{0,31}$"
 Code = Annotated[str, StringConstraints(pattern=FACILITY_PATTERN)]
@@ -102,14 +100,7 @@ class PriceForm(Form):
     """Minor units of a currency that we sell in."""
 
     amount: Annotated[int, Field(ge=1, le=100_000_000)]
-    currency: str
-
-    @field_validator("currency")
-    @classmethod
-    def _is_ours(cls, value: str) -> str:
-        if value not in CURRENCIES:
-            raise ValueError(f"must be one of {', '.join(sorted(CURRENCIES))}")
-        return value
+    currency: Currency
 
 
 class KitPartForm(Form):

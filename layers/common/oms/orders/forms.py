@@ -33,6 +33,16 @@ def _day(text: str) -> str:
 
 
 Day = Annotated[str, AfterValidator(_day)]
+
+
+def _ours(currency: str) -> str:
+    if currency not in CURRENCIES:
+        raise ValueError(f"must be one of {', '.join(sorted(CURRENCIES))}")
+    return currency
+
+
+Currency = Annotated[str, AfterValidator(_ours)]
+"""One that the shop sells in."""
 Sku = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/ +-]{0,49}$")]
 """At most 50 characters, which is what the strictest marketplace allows."""
 ShortText = Annotated[
